@@ -15,7 +15,7 @@ const (
 	guardKey   = 0x70676454656d70
 	guardEvery = 5 * time.Second
 	// guardPatience lets a predecessor that was just killed lose its connection.
-	guardPatience = 10 * time.Second
+	guardPatience = 3 * time.Second
 )
 
 var errInUse = errors.New("another process runs Temporal on this database")

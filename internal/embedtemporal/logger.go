@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
+	"sync/atomic"
 
 	"go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/log/tag"
@@ -11,7 +13,16 @@ import (
 
 // serverLogger passes the server's warnings and errors to slog and drops the rest: its normal talk is of no use to
 // somebody who runs pgdrover.
-type serverLogger struct{ log *slog.Logger }
+type serverLogger struct {
+	log *slog.Logger
+	// stopping silences the end: services that stop one after another complain about each other.
+	stopping *atomic.Bool
+}
+
+// knownWarnings tell of what we chose, at every start.
+var knownWarnings = []string{
+	"HTTP API port has not been set", // nothing of ours uses it, and it would be one more open port
+}
 
 var (
 	_ log.Logger     = serverLogger{}
@@ -35,10 +46,18 @@ func (l serverLogger) Fatal(msg string, tags ...tag.Tag) { l.Panic(msg, tags...)
 
 // With is called once for each component, so the tags are rendered once.
 func (l serverLogger) With(tags ...tag.Tag) log.Logger {
-	return serverLogger{l.log.With(attributes(tags)...)}
+	return serverLogger{l.log.With(attributes(tags)...), l.stopping}
 }
 
 func (l serverLogger) write(level slog.Level, msg string, tags []tag.Tag) {
+	if l.stopping.Load() {
+		level = slog.LevelDebug
+	}
+	for _, known := range knownWarnings {
+		if strings.HasPrefix(msg, known) {
+			level = slog.LevelDebug
+		}
+	}
 	ctx := context.TODO() // the interface has none to pass on
 	if l.log.Enabled(ctx, level) {
 		l.log.Log(ctx, level, msg, attributes(tags)...)

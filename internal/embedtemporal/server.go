@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/server/common/cluster"
@@ -34,6 +35,7 @@ type Server struct {
 	cfg      Config
 	ids      *identities
 	frontend string
+	stopping atomic.Bool
 	server   temporal.Server
 	guard    *guard
 	ui       *ui
@@ -56,7 +58,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context) error {
-	logger := serverLogger{s.cfg.Logger}
+	logger := serverLogger{s.cfg.Logger, &s.stopping}
 	if err := ensureSchema(ctx, &s.cfg, logger); err != nil {
 		return err
 	}
@@ -185,6 +187,7 @@ func (s *Server) UIHandler() http.Handler {
 
 // Stop ends the UI and the server. Workflows go on at the next start.
 func (s *Server) Stop() error {
+	s.stopping.Store(true)
 	var errs []error
 	if s.ui != nil {
 		s.ui.stop()

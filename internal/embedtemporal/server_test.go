@@ -141,11 +141,43 @@ func TestHistorySurvivesRestart(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 72*time.Hour, ns.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration())
 
-	// It works on, and a warm start and a clean stop leave no noise in the log.
+	// It works on, and starts and a clean stop leave no noise in the log.
 	defer work(t, c)()
 	require.Equal(t, "hello", run(t, c, "second"))
-	t.Logf("log:\n%s", logged.String())
+	require.NotContains(t, logged.String(), "level=WARN")
 	require.NotContains(t, logged.String(), "level=ERROR")
+}
+
+func TestWorkSurvivesACrashOfPostgreSQL(t *testing.T) {
+	t.Parallel()
+	pg := pgtest.Start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	supervised := make(chan struct{})
+	go func() {
+		defer close(supervised)
+		pg.Supervise(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-supervised
+	}()
+	s := start(t, config(pg))
+	defer stop(t, s)
+	c := dial(t, s)
+	defer c.Close()
+	defer work(t, c)()
+	require.Equal(t, "hello", run(t, c, "before"))
+
+	require.NoError(t, pg.Kill9(t.Context()))
+	begin := time.Now()
+	require.Eventually(t, func() bool {
+		_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "after", TaskQueue: queue}, echoFlow, "again")
+		return err == nil
+	}, time.Minute, 50*time.Millisecond)
+	var out string
+	require.NoError(t, c.GetWorkflow(t.Context(), "after", "").Get(t.Context(), &out))
+	require.Equal(t, "again", out)
+	t.Logf("first workflow done %s after the crash", time.Since(begin).Round(time.Millisecond))
 }
 
 func TestOnlyOurCertificateOpensTheFrontend(t *testing.T) {

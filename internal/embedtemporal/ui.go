@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	uiserver "github.com/temporalio/ui-server/v2/server"
@@ -68,8 +69,12 @@ func startUI(ctx context.Context, cfg *Config, ids *identities, frontend, secret
 	return u, nil
 }
 
+var quietMu sync.Mutex // two at once would restore each other's silence
+
 // quietly silences the standard logger while the UI is built: it tells each certificate it loaded.
 func quietly[T any](build func() T) T {
+	quietMu.Lock()
+	defer quietMu.Unlock()
 	old := stdlog.Writer()
 	stdlog.SetOutput(io.Discard)
 	defer stdlog.SetOutput(old)
