@@ -19,9 +19,9 @@ type Config struct {
 	// File holds 32 bytes as base64; it must be readable by its owner alone.
 	File string `yaml:"file"`
 	// Version of the key in File or the environment, 1 if 0.
-	Version int32 `yaml:"version"`
+	Version int `yaml:"version"`
 	// Previous are files of earlier versions, kept until all values are sealed anew.
-	Previous map[int32]string `yaml:"previous"`
+	Previous map[int]string `yaml:"previous"`
 }
 
 // Load reads the keys.
@@ -30,7 +30,7 @@ func Load(c Config) (*Sealer, error) {
 	if version == 0 {
 		version = 1
 	}
-	keys := map[int32][]byte{}
+	keys := map[int][]byte{}
 	for old, file := range maps.All(c.Previous) {
 		if old == version {
 			return nil, fmt.Errorf("read master keys: version %d is both the current and a previous one", old)

@@ -24,16 +24,16 @@ var ErrWrongKey = errors.New("the master key does not open this value")
 
 // Sealer seals under the current key and opens under any key it knows. It is safe for concurrent use.
 type Sealer struct {
-	current int32
-	aeads   map[int32]cipher.AEAD
+	current int
+	aeads   map[int]cipher.AEAD
 }
 
 // New makes a sealer from keys by version; new values are sealed under the version current.
-func New(current int32, keys map[int32][]byte) (*Sealer, error) {
+func New(current int, keys map[int][]byte) (*Sealer, error) {
 	if _, ok := keys[current]; !ok {
 		return nil, fmt.Errorf("read master key: no key of version %d", current)
 	}
-	s := &Sealer{current: current, aeads: make(map[int32]cipher.AEAD, len(keys))}
+	s := &Sealer{current: current, aeads: make(map[int]cipher.AEAD, len(keys))}
 	for version, key := range keys {
 		if len(key) != KeySize {
 			return nil, fmt.Errorf("read master key of version %d: it has %d bytes, not %d", version, len(key), KeySize)
@@ -52,18 +52,18 @@ func New(current int32, keys map[int32][]byte) (*Sealer, error) {
 }
 
 // Version of the key under which new values are sealed.
-func (s *Sealer) Version() int32 { return s.current }
+func (s *Sealer) Version() int { return s.current }
 
 // AAD is the additional data of the row of table secret with this id.
-func AAD(id uuid.UUID) []byte { return []byte("pgdrover secret " + id.String()) }
+func AAD(id uuid.UUID) []byte { return []byte(id.String()) }
 
 // Seal encrypts plain; the same aad must be given to open it.
-func (s *Sealer) Seal(plain, aad []byte) (version int32, sealed []byte) {
-	return s.current, s.aeads[s.current].Seal(nil, nil, plain, aad)
+func (s *Sealer) Seal(plain, aad []byte) (version int, sealed []byte, err error) {
+	return s.current, s.aeads[s.current].Seal(nil, nil, plain, aad), nil
 }
 
 // Open decrypts what Seal gave.
-func (s *Sealer) Open(version int32, sealed, aad []byte) ([]byte, error) {
+func (s *Sealer) Open(version int, sealed, aad []byte) ([]byte, error) {
 	aead, ok := s.aeads[version]
 	if !ok {
 		return nil, fmt.Errorf("open sealed value: it needs the master key of version %d, which was not given", version)

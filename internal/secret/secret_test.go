@@ -16,10 +16,11 @@ func testKey(b byte) []byte { return bytes.Repeat([]byte{b}, KeySize) }
 
 func TestSealedValueOpensOnlyInItsPlace(t *testing.T) {
 	t.Parallel()
-	s, err := New(1, map[int32][]byte{1: testKey(1)})
+	s, err := New(1, map[int][]byte{1: testKey(1)})
 	require.NoError(t, err)
 	id := uuid.New()
-	version, sealed := s.Seal([]byte("hunter2"), AAD(id))
+	version, sealed, err := s.Seal([]byte("hunter2"), AAD(id))
+	require.NoError(t, err)
 	require.EqualValues(t, 1, version)
 	require.NotContains(t, string(sealed), "hunter2")
 
@@ -38,18 +39,20 @@ func TestSealedValueOpensOnlyInItsPlace(t *testing.T) {
 
 func TestRotationKeepsOldValuesReadable(t *testing.T) {
 	t.Parallel()
-	old, err := New(1, map[int32][]byte{1: testKey(1)})
+	old, err := New(1, map[int][]byte{1: testKey(1)})
 	require.NoError(t, err)
-	version, sealed := old.Seal([]byte("v"), nil)
-	both, err := New(2, map[int32][]byte{1: testKey(1), 2: testKey(2)})
+	version, sealed, err := old.Seal([]byte("v"), nil)
+	require.NoError(t, err)
+	both, err := New(2, map[int][]byte{1: testKey(1), 2: testKey(2)})
 	require.NoError(t, err)
 	plain, err := both.Open(version, sealed, nil)
 	require.NoError(t, err)
 	require.Equal(t, "v", string(plain))
-	newVersion, _ := both.Seal([]byte("v"), nil)
+	newVersion, _, err := both.Seal([]byte("v"), nil)
+	require.NoError(t, err)
 	require.EqualValues(t, 2, newVersion)
 
-	only, err := New(2, map[int32][]byte{2: testKey(2)})
+	only, err := New(2, map[int][]byte{2: testKey(2)})
 	require.NoError(t, err)
 	_, err = only.Open(version, sealed, nil)
 	require.ErrorContains(t, err, "version 1")
