@@ -952,6 +952,15 @@ func (q *Queries) SealSteps(ctx context.Context, state string, operationID uuid.
 	return err
 }
 
+const setSecretPurpose = `-- name: SetSecretPurpose :exec
+UPDATE secret SET purpose = $1 WHERE id = $2
+`
+
+func (q *Queries) SetSecretPurpose(ctx context.Context, purpose string, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, setSecretPurpose, purpose, iD)
+	return err
+}
+
 const upsertStep = `-- name: UpsertStep :exec
 INSERT INTO operation_step (operation_id, step, seq, verb, title, host_id, state, attempt, undo, started_at)
 VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, now())

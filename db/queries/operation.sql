@@ -126,3 +126,6 @@ DELETE FROM operation WHERE id IN (SELECT o.id FROM operation o WHERE o.ended_at
 -- name: DeleteOldOutput :execrows
 DELETE FROM operation_output WHERE operation_id IN
   (SELECT o.id FROM operation o WHERE o.ended_at < now() - make_interval(days => @days::int)) ;
+
+-- name: SetSecretPurpose :exec
+UPDATE secret SET purpose = @purpose WHERE id = @id;

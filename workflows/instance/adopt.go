@@ -26,7 +26,7 @@ type AdoptOut struct {
 
 // Adopt makes a discovered instance a managed one.
 var Adopt = op.Define(op.Spec[AdoptIn]{
-	Name: "instance-adopt", Title: "Adopt instance", Group: "instance", Target: op.TargetInstance,
+	Name: "instance-adopt", Title: "Adopt instance", Group: "instance", Target: op.TargetInstance, Unmanaged: true,
 	Doc: "Takes a discovered instance under management with a DBMS account. The account is tried first; the server " +
 		"itself is not changed. The server must run.",
 	Permission: "instance.manage", Risk: op.RiskChange, Needs: []string{host.PGQuery.Name},

@@ -88,6 +88,8 @@ type Spec[In any] struct {
 	// Group is the domain, e.g. "instance".
 	Group  string
 	Target TargetKind
+	// Unmanaged operations also take instances that were only discovered.
+	Unmanaged bool
 	// Creates names the kind of object the operation makes; its id is allocated at admission.
 	Creates TargetKind
 	// Permission that the caller needs, e.g. "instance.operate".
@@ -113,6 +115,7 @@ type Spec[In any] struct {
 type Info struct {
 	Name, Title, Doc, Group string
 	Target, Creates         TargetKind
+	Unmanaged               bool
 	Permission              string
 	Risk                    Risk
 	Needs                   []string
@@ -170,7 +173,7 @@ type definition[In, Out any] struct {
 func (d *definition[In, Out]) Info() Info {
 	s := d.spec
 	return Info{
-		Name: s.Name, Title: s.Title, Doc: s.Doc, Group: s.Group, Target: s.Target, Creates: s.Creates,
+		Name: s.Name, Title: s.Title, Doc: s.Doc, Group: s.Group, Target: s.Target, Creates: s.Creates, Unmanaged: s.Unmanaged,
 		Permission: s.Permission, Risk: s.Risk, Needs: s.Needs, Deadline: s.Deadline, Cancel: s.Cancel,
 		Schedulable: s.Schedulable, Undo: s.Undo,
 	}
