@@ -7,10 +7,72 @@ package gen
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
 )
+
+const certificateState = `-- name: CertificateState :one
+SELECT c.host_id, h.name AS host_name, h.state AS host_state, (c.revoked_at IS NULL AND h.state = 'enrolled')::boolean AS good
+FROM host_certificate c JOIN host h ON h.id = c.host_id WHERE c.serial = $1
+`
+
+type CertificateStateRow struct {
+	HostID    uuid.UUID
+	HostName  string
+	HostState string
+	Good      bool
+}
+
+func (q *Queries) CertificateState(ctx context.Context, serial string) (CertificateStateRow, error) {
+	row := q.db.QueryRow(ctx, certificateState, serial)
+	var i CertificateStateRow
+	err := row.Scan(
+		&i.HostID,
+		&i.HostName,
+		&i.HostState,
+		&i.Good,
+	)
+	return i, err
+}
+
+const deleteVanishedInstances = `-- name: DeleteVanishedInstances :many
+DELETE FROM instance WHERE host_id = $1 AND management = 'discovered' AND NOT data_directory = ANY ($2::text[]) RETURNING id
+`
+
+func (q *Queries) DeleteVanishedInstances(ctx context.Context, hostID uuid.UUID, reported []string) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, deleteVanishedInstances, hostID, reported)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const enrollHost = `-- name: EnrollHost :execrows
+UPDATE host SET state = 'enrolled', machine_id = $1, agent_version = $2, updated_at = now()
+WHERE id = $3 AND state <> 'revoked'
+`
+
+func (q *Queries) EnrollHost(ctx context.Context, machineID string, agentVersion string, iD uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, enrollHost, machineID, agentVersion, iD)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
 
 const getEnrollmentToken = `-- name: GetEnrollmentToken :one
 
@@ -40,4 +102,695 @@ func (q *Queries) GetEnrollmentToken(ctx context.Context, secretHash []byte) (Ge
 		&i.HostName,
 	)
 	return i, err
+}
+
+const goodCertificates = `-- name: GoodCertificates :many
+SELECT c.serial FROM host_certificate c JOIN host h ON h.id = c.host_id
+WHERE c.serial = ANY ($1::text[]) AND c.revoked_at IS NULL AND h.state = 'enrolled'
+`
+
+func (q *Queries) GoodCertificates(ctx context.Context, serials []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, goodCertificates, serials)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var serial string
+		if err := rows.Scan(&serial); err != nil {
+			return nil, err
+		}
+		items = append(items, serial)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const hostForReport = `-- name: HostForReport :one
+SELECT id, name, state, machine_id, report_epoch, report_seq FROM host WHERE id = $1 FOR UPDATE
+`
+
+type HostForReportRow struct {
+	ID          uuid.UUID
+	Name        string
+	State       string
+	MachineID   string
+	ReportEpoch string
+	ReportSeq   int64
+}
+
+func (q *Queries) HostForReport(ctx context.Context, id uuid.UUID) (HostForReportRow, error) {
+	row := q.db.QueryRow(ctx, hostForReport, id)
+	var i HostForReportRow
+	err := row.Scan(
+		&i.ID,
+		&i.Name,
+		&i.State,
+		&i.MachineID,
+		&i.ReportEpoch,
+		&i.ReportSeq,
+	)
+	return i, err
+}
+
+const hostOnline = `-- name: HostOnline :one
+WITH old AS (SELECT o.id, o.online FROM host o WHERE o.id = $2 AND o.state = 'enrolled' FOR UPDATE)
+UPDATE host h SET online = true, gateway_id = $1, seen_at = now() FROM old WHERE h.id = old.id
+RETURNING old.online AS was_online
+`
+
+// updated_at stays: it belongs to what people edit.
+func (q *Queries) HostOnline(ctx context.Context, gatewayID *uuid.UUID, iD uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, hostOnline, gatewayID, iD)
+	var was_online bool
+	err := row.Scan(&was_online)
+	return was_online, err
+}
+
+const hostsOffline = `-- name: HostsOffline :many
+UPDATE host SET online = false WHERE id = ANY ($1::uuid[]) AND gateway_id = $2 AND online RETURNING id
+`
+
+// A host that another gateway has in the meantime stays online.
+func (q *Queries) HostsOffline(ctx context.Context, ids []uuid.UUID, gatewayID *uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, hostsOffline, ids, gatewayID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const insertCertificate = `-- name: InsertCertificate :exec
+INSERT INTO host_certificate (serial, host_id, not_before, not_after) VALUES ($1, $2, $3, $4)
+`
+
+type InsertCertificateParams struct {
+	Serial    string
+	HostID    uuid.UUID
+	NotBefore time.Time
+	NotAfter  time.Time
+}
+
+func (q *Queries) InsertCertificate(ctx context.Context, arg InsertCertificateParams) error {
+	_, err := q.db.Exec(ctx, insertCertificate,
+		arg.Serial,
+		arg.HostID,
+		arg.NotBefore,
+		arg.NotAfter,
+	)
+	return err
+}
+
+const insertDiscovered = `-- name: InsertDiscovered :exec
+INSERT INTO instance (id, host_id, name, management, status, data_directory, system_identifier, port, socket_dir, bin_dir, os_user, unit,
+                      version, edition, role, pid, started_at, size_bytes, conflict)
+VALUES ($1, $2, $3, 'discovered', $4, $5, $6, $7, $8, $9, $10, $11,
+        $12, $13, $14, $15, $16, $17, $18)
+ON CONFLICT (host_id, data_directory) DO NOTHING
+`
+
+type InsertDiscoveredParams struct {
+	ID               uuid.UUID
+	HostID           uuid.UUID
+	Name             string
+	Status           string
+	DataDirectory    string
+	SystemIdentifier string
+	Port             int32
+	SocketDir        string
+	BinDir           string
+	OsUser           string
+	Unit             string
+	Version          string
+	Edition          string
+	Role             string
+	Pid              int32
+	StartedAt        *time.Time
+	SizeBytes        int64
+	Conflict         string
+}
+
+func (q *Queries) InsertDiscovered(ctx context.Context, arg InsertDiscoveredParams) error {
+	_, err := q.db.Exec(ctx, insertDiscovered,
+		arg.ID,
+		arg.HostID,
+		arg.Name,
+		arg.Status,
+		arg.DataDirectory,
+		arg.SystemIdentifier,
+		arg.Port,
+		arg.SocketDir,
+		arg.BinDir,
+		arg.OsUser,
+		arg.Unit,
+		arg.Version,
+		arg.Edition,
+		arg.Role,
+		arg.Pid,
+		arg.StartedAt,
+		arg.SizeBytes,
+		arg.Conflict,
+	)
+	return err
+}
+
+const insertOutput = `-- name: InsertOutput :execrows
+INSERT INTO operation_output (operation_id, step, run, start_offset, data)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING
+`
+
+type InsertOutputParams struct {
+	OperationID uuid.UUID
+	Step        string
+	Run         int32
+	StartOffset int64
+	Data        []byte
+}
+
+func (q *Queries) InsertOutput(ctx context.Context, arg InsertOutputParams) (int64, error) {
+	result, err := q.db.Exec(ctx, insertOutput,
+		arg.OperationID,
+		arg.Step,
+		arg.Run,
+		arg.StartOffset,
+		arg.Data,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const instanceNames = `-- name: InstanceNames :many
+SELECT name FROM instance WHERE starts_with(name, $1::text)
+`
+
+func (q *Queries) InstanceNames(ctx context.Context, base string) ([]string, error) {
+	rows, err := q.db.Query(ctx, instanceNames, base)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		items = append(items, name)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const instancesOfHost = `-- name: InstancesOfHost :many
+SELECT id, host_id, name, labels, management, status, data_directory, system_identifier, port, socket_dir, bin_dir, os_user, unit, version, edition, role, pid, started_at, size_bytes, conflict, dbms_user, dbms_database, dbms_secret_id, status_at, created_at, updated_at FROM instance WHERE host_id = $1 ORDER BY id FOR UPDATE
+`
+
+func (q *Queries) InstancesOfHost(ctx context.Context, hostID uuid.UUID) ([]Instance, error) {
+	rows, err := q.db.Query(ctx, instancesOfHost, hostID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Instance{}
+	for rows.Next() {
+		var i Instance
+		if err := rows.Scan(
+			&i.ID,
+			&i.HostID,
+			&i.Name,
+			&i.Labels,
+			&i.Management,
+			&i.Status,
+			&i.DataDirectory,
+			&i.SystemIdentifier,
+			&i.Port,
+			&i.SocketDir,
+			&i.BinDir,
+			&i.OsUser,
+			&i.Unit,
+			&i.Version,
+			&i.Edition,
+			&i.Role,
+			&i.Pid,
+			&i.StartedAt,
+			&i.SizeBytes,
+			&i.Conflict,
+			&i.DbmsUser,
+			&i.DbmsDatabase,
+			&i.DbmsSecretID,
+			&i.StatusAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const leaseHolders = `-- name: LeaseHolders :many
+SELECT i.data_directory, i.system_identifier, i.created_at, h.name AS host_name FROM instance i JOIN host h ON h.id = i.host_id
+WHERE h.id <> $1 AND h.machine_id = $2 AND h.state = 'enrolled' AND i.conflict = '' AND i.status <> 'missing'
+  AND i.system_identifier <> '' AND i.data_directory = ANY ($3::text[])
+`
+
+type LeaseHoldersRow struct {
+	DataDirectory    string
+	SystemIdentifier string
+	CreatedAt        time.Time
+	HostName         string
+}
+
+// Instances that the agents of other host records on the same machine hold.
+func (q *Queries) LeaseHolders(ctx context.Context, hostID uuid.UUID, machineID string, directories []string) ([]LeaseHoldersRow, error) {
+	rows, err := q.db.Query(ctx, leaseHolders, hostID, machineID, directories)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []LeaseHoldersRow{}
+	for rows.Next() {
+		var i LeaseHoldersRow
+		if err := rows.Scan(
+			&i.DataDirectory,
+			&i.SystemIdentifier,
+			&i.CreatedAt,
+			&i.HostName,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const managedInstances = `-- name: ManagedInstances :many
+SELECT id, data_directory, dbms_user, dbms_database, dbms_secret_id FROM instance
+WHERE host_id = $1 AND management = 'managed' ORDER BY id
+`
+
+type ManagedInstancesRow struct {
+	ID            uuid.UUID
+	DataDirectory string
+	DbmsUser      string
+	DbmsDatabase  string
+	DbmsSecretID  *uuid.UUID
+}
+
+func (q *Queries) ManagedInstances(ctx context.Context, hostID uuid.UUID) ([]ManagedInstancesRow, error) {
+	rows, err := q.db.Query(ctx, managedInstances, hostID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ManagedInstancesRow{}
+	for rows.Next() {
+		var i ManagedInstancesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.DataDirectory,
+			&i.DbmsUser,
+			&i.DbmsDatabase,
+			&i.DbmsSecretID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const markInstancesMissing = `-- name: MarkInstancesMissing :many
+UPDATE instance SET status = 'missing', pid = 0, status_at = now()
+WHERE host_id = $1 AND management <> 'discovered' AND status NOT IN ('missing', 'creating')
+  AND NOT data_directory = ANY ($2::text[]) AND status_at < now() - make_interval(secs => $3::float8)
+RETURNING id
+`
+
+// A change of the last seconds was made by an operation that the report could not know of.
+func (q *Queries) MarkInstancesMissing(ctx context.Context, hostID uuid.UUID, reported []string, settledSeconds float64) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, markInstancesMissing, hostID, reported, settledSeconds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const notifyEvents = `-- name: NotifyEvents :exec
+SELECT pg_notify('pgdrover_event', p) FROM unnest($1::text[]) AS p
+`
+
+func (q *Queries) NotifyEvents(ctx context.Context, payloads []string) error {
+	_, err := q.db.Exec(ctx, notifyEvents, payloads)
+	return err
+}
+
+const notifyGateways = `-- name: NotifyGateways :exec
+SELECT pg_notify('pgdrover_gateway', $1::text)
+`
+
+func (q *Queries) NotifyGateways(ctx context.Context, payload string) error {
+	_, err := q.db.Exec(ctx, notifyGateways, payload)
+	return err
+}
+
+const outputSize = `-- name: OutputSize :one
+SELECT coalesce(sum(length(data)), 0)::bigint FROM operation_output WHERE operation_id = $1
+`
+
+func (q *Queries) OutputSize(ctx context.Context, operationID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, outputSize, operationID)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const outputWanted = `-- name: OutputWanted :one
+SELECT EXISTS (SELECT FROM operation o WHERE o.id = $1
+  AND (o.ended_at IS NULL OR o.ended_at > now() - interval '1 hour')
+  AND ($2::boolean OR o.host_id = $3
+    OR EXISTS (SELECT FROM operation_step s WHERE s.operation_id = o.id AND s.host_id = $3)))::boolean
+`
+
+// handed: this gateway has just given the host a step of the operation, the row of which may not be written yet.
+func (q *Queries) OutputWanted(ctx context.Context, operationID uuid.UUID, handed bool, hostID *uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, outputWanted, operationID, handed, hostID)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const refreshPresence = `-- name: RefreshPresence :many
+WITH held AS (
+    SELECT o.id, o.online FROM host o
+    WHERE o.id = ANY ($2::uuid[]) AND o.state = 'enrolled'
+      AND (o.gateway_id = $1 OR NOT o.online OR o.seen_at < now() - make_interval(secs => $3::float8))
+    ORDER BY o.id FOR UPDATE)
+UPDATE host h SET online = true, gateway_id = $1, seen_at = now() FROM held WHERE h.id = held.id
+RETURNING h.id, held.online AS was_online
+`
+
+type RefreshPresenceRow struct {
+	ID        uuid.UUID
+	WasOnline bool
+}
+
+// Nothing is taken from another gateway that is alive, or two would toss a host to and fro.
+func (q *Queries) RefreshPresence(ctx context.Context, gatewayID *uuid.UUID, ids []uuid.UUID, staleSeconds float64) ([]RefreshPresenceRow, error) {
+	rows, err := q.db.Query(ctx, refreshPresence, gatewayID, ids, staleSeconds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []RefreshPresenceRow{}
+	for rows.Next() {
+		var i RefreshPresenceRow
+		if err := rows.Scan(&i.ID, &i.WasOnline); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const secretForHost = `-- name: SecretForHost :one
+SELECT s.id, s.purpose, s.key_version, s.sealed, s.created_at FROM secret s WHERE s.id = $1
+  AND (EXISTS (SELECT FROM secret_grant g JOIN operation o ON o.id = g.operation_id
+               WHERE g.secret_id = s.id AND g.host_id = $2 AND g.operation_id = $3
+                 AND o.state IN ('accepted', 'waiting', 'running', 'paused'))
+    OR EXISTS (SELECT FROM instance i WHERE i.dbms_secret_id = s.id AND i.host_id = $2 AND i.management = 'managed'))
+`
+
+func (q *Queries) SecretForHost(ctx context.Context, iD uuid.UUID, hostID uuid.UUID, operationID *uuid.UUID) (Secret, error) {
+	row := q.db.QueryRow(ctx, secretForHost, iD, hostID, operationID)
+	var i Secret
+	err := row.Scan(
+		&i.ID,
+		&i.Purpose,
+		&i.KeyVersion,
+		&i.Sealed,
+		&i.CreatedAt,
+	)
+	return i, err
+}
+
+const stepEnded = `-- name: StepEnded :execrows
+UPDATE operation_step SET state = $1, failure = $2, ended_at = CASE WHEN $1 = 'retrying' THEN NULL ELSE $3::timestamptz END
+WHERE operation_id = $4 AND step = $5 AND attempt = $6 AND source = 'seen'
+  AND EXISTS (SELECT FROM operation o WHERE o.id = operation_id AND o.state IN ('accepted', 'waiting', 'running', 'paused'))
+`
+
+type StepEndedParams struct {
+	State       string
+	Failure     json.RawMessage
+	At          time.Time
+	OperationID uuid.UUID
+	Step        string
+	Attempt     int32
+}
+
+func (q *Queries) StepEnded(ctx context.Context, arg StepEndedParams) (int64, error) {
+	result, err := q.db.Exec(ctx, stepEnded,
+		arg.State,
+		arg.Failure,
+		arg.At,
+		arg.OperationID,
+		arg.Step,
+		arg.Attempt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const stepProgress = `-- name: StepProgress :execrows
+UPDATE operation_step SET progress = $1
+WHERE operation_id = $2 AND step = $3 AND attempt = $4 AND source = 'seen' AND state = 'running'
+`
+
+type StepProgressParams struct {
+	Progress    json.RawMessage
+	OperationID uuid.UUID
+	Step        string
+	Attempt     int32
+}
+
+func (q *Queries) StepProgress(ctx context.Context, arg StepProgressParams) (int64, error) {
+	result, err := q.db.Exec(ctx, stepProgress,
+		arg.Progress,
+		arg.OperationID,
+		arg.Step,
+		arg.Attempt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const stepStarted = `-- name: StepStarted :execrows
+INSERT INTO operation_step (operation_id, step, seq, verb, title, host_id, state, attempt, undo, started_at)
+SELECT o.id, $1::text, $2::int, $3::text, $4::text, $5::uuid, 'running', $6::int, $7::boolean, $8::timestamptz
+FROM operation o
+WHERE o.id = $9 AND o.state IN ('accepted', 'waiting', 'running', 'paused')
+ON CONFLICT (operation_id, step) DO UPDATE
+SET state = 'running', attempt = excluded.attempt, failure = NULL, ended_at = NULL,
+    started_at = coalesce(operation_step.started_at, excluded.started_at)
+WHERE operation_step.source = 'seen' AND operation_step.attempt <= excluded.attempt
+`
+
+type StepStartedParams struct {
+	Step        string
+	Seq         int32
+	Verb        string
+	Title       string
+	HostID      *uuid.UUID
+	Attempt     int32
+	Undo        bool
+	At          time.Time
+	OperationID uuid.UUID
+}
+
+// The rows of a finished operation are its digest's.
+func (q *Queries) StepStarted(ctx context.Context, arg StepStartedParams) (int64, error) {
+	result, err := q.db.Exec(ctx, stepStarted,
+		arg.Step,
+		arg.Seq,
+		arg.Verb,
+		arg.Title,
+		arg.HostID,
+		arg.Attempt,
+		arg.Undo,
+		arg.At,
+		arg.OperationID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const storeFacts = `-- name: StoreFacts :exec
+UPDATE host SET facts = $1, facts_at = least($2::timestamptz, now()), agent_version = $3, capabilities = $4,
+       machine_id = CASE WHEN $5::text <> '' THEN $5 ELSE machine_id END
+WHERE id = $6
+`
+
+type StoreFactsParams struct {
+	Facts        json.RawMessage
+	FactsAt      time.Time
+	AgentVersion string
+	Capabilities []string
+	MachineID    string
+	ID           uuid.UUID
+}
+
+func (q *Queries) StoreFacts(ctx context.Context, arg StoreFactsParams) error {
+	_, err := q.db.Exec(ctx, storeFacts,
+		arg.Facts,
+		arg.FactsAt,
+		arg.AgentVersion,
+		arg.Capabilities,
+		arg.MachineID,
+		arg.ID,
+	)
+	return err
+}
+
+const storeReportSeq = `-- name: StoreReportSeq :exec
+UPDATE host SET report_epoch = $1, report_seq = $2 WHERE id = $3
+`
+
+func (q *Queries) StoreReportSeq(ctx context.Context, reportEpoch string, reportSeq int64, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, storeReportSeq, reportEpoch, reportSeq, iD)
+	return err
+}
+
+const sweepPresence = `-- name: SweepPresence :many
+UPDATE host SET online = false
+WHERE online AND (seen_at IS NULL OR seen_at < now() - make_interval(secs => $1::float8)) RETURNING id
+`
+
+func (q *Queries) SweepPresence(ctx context.Context, staleSeconds float64) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, sweepPresence, staleSeconds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const updateReported = `-- name: UpdateReported :exec
+UPDATE instance SET status = $1, system_identifier = $2, port = $3, socket_dir = $4, bin_dir = $5,
+       os_user = $6, unit = $7, version = $8, edition = $9, role = $10, pid = $11, started_at = $12,
+       size_bytes = $13, conflict = $14, status_at = CASE WHEN status = $1 THEN status_at ELSE now() END
+WHERE id = $15
+`
+
+type UpdateReportedParams struct {
+	Status           string
+	SystemIdentifier string
+	Port             int32
+	SocketDir        string
+	BinDir           string
+	OsUser           string
+	Unit             string
+	Version          string
+	Edition          string
+	Role             string
+	Pid              int32
+	StartedAt        *time.Time
+	SizeBytes        int64
+	Conflict         string
+	ID               uuid.UUID
+}
+
+// updated_at stays: it belongs to what people edit.
+func (q *Queries) UpdateReported(ctx context.Context, arg UpdateReportedParams) error {
+	_, err := q.db.Exec(ctx, updateReported,
+		arg.Status,
+		arg.SystemIdentifier,
+		arg.Port,
+		arg.SocketDir,
+		arg.BinDir,
+		arg.OsUser,
+		arg.Unit,
+		arg.Version,
+		arg.Edition,
+		arg.Role,
+		arg.Pid,
+		arg.StartedAt,
+		arg.SizeBytes,
+		arg.Conflict,
+		arg.ID,
+	)
+	return err
+}
+
+const useEnrollmentToken = `-- name: UseEnrollmentToken :execrows
+UPDATE enrollment_token SET used_at = now() WHERE id = $1 AND used_at IS NULL
+`
+
+func (q *Queries) UseEnrollmentToken(ctx context.Context, id uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, useEnrollmentToken, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
