@@ -117,7 +117,7 @@ func checkSettings(settings map[string]string) error {
 // writeConfiguration writes the whole postgresql.conf before each start, so that a changed Config takes effect. What a
 // person did with ALTER SYSTEM lives in postgresql.auto.conf and still wins.
 func writeConfiguration(cfg Config, l layout, r runner, port int) error {
-	settings := map[string]string{
+	settings := map[string]string{ //nolint:gosec // password_encryption is a setting, no password
 		"cluster_name":                     "pgdrover",
 		"max_connections":                  "200",
 		"shared_buffers":                   "128MB",

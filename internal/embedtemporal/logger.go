@@ -58,9 +58,9 @@ func (l serverLogger) write(level slog.Level, msg string, tags []tag.Tag) {
 			level = slog.LevelDebug
 		}
 	}
-	ctx := context.TODO() // the interface has none to pass on
+	ctx := context.TODO() //nolint:forbidigo // the interface has none to pass on
 	if l.log.Enabled(ctx, level) {
-		l.log.Log(ctx, level, msg, attributes(tags)...)
+		l.log.Log(ctx, level, msg, attributes(tags)...) //nolint:sloglint // the message is a constant at its origin
 	}
 }
 

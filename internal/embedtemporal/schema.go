@@ -10,14 +10,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.temporal.io/server/common/log"
+	// The plug-in behind pluginName registers itself.
+	_ "go.temporal.io/server/common/persistence/sql/sqlplugin/postgresql"
 	v12 "go.temporal.io/server/schema/postgresql/v12"
 	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/tools/common/schema"
 	"go.temporal.io/server/tools/sql"
 	"google.golang.org/protobuf/types/known/durationpb"
-
-	// The plug-in behind pluginName registers itself.
-	_ "go.temporal.io/server/common/persistence/sql/sqlplugin/postgresql"
 )
 
 // store is one of Temporal's two databases.
@@ -185,8 +184,7 @@ func ensureNamespace(cfg *Config) error {
 func retention(cfg *Config) time.Duration { return time.Duration(cfg.RetentionDays) * 24 * time.Hour }
 
 func pgCode(err error) string {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pgErr.Code
 	}
 	return ""

@@ -50,7 +50,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	begin := time.Now()
 	s := &Server{cfg: cfg}
 	if err := s.start(ctx); err != nil {
-		return nil, errors.Join(err, s.Stop())
+		return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 	}
 	cfg.Logger.Info("started Temporal", "frontend", s.frontend, "namespace", cfg.Namespace,
 		"took", time.Since(begin).Round(time.Millisecond))
@@ -186,7 +186,7 @@ func (s *Server) UIHandler() http.Handler {
 }
 
 // Stop ends the UI and the server. Workflows go on at the next start.
-func (s *Server) Stop() error {
+func (s *Server) Stop(ctx context.Context) error {
 	s.stopping.Store(true)
 	var errs []error
 	if s.ui != nil {
@@ -200,7 +200,7 @@ func (s *Server) Stop() error {
 		s.server = nil
 	}
 	if s.guard != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+		ctx, cancel := context.WithTimeout(ctx, stopPatience)
 		defer cancel()
 		errs = append(errs, s.guard.release(ctx))
 		s.guard = nil

@@ -65,7 +65,7 @@ func start(tb testing.TB, cfg embedtemporal.Config) *embedtemporal.Server {
 func stop(tb testing.TB, s *embedtemporal.Server) {
 	tb.Helper()
 	begin := time.Now()
-	require.NoError(tb, s.Stop())
+	require.NoError(tb, s.Stop(context.WithoutCancel(tb.Context())))
 	tb.Logf("stop took %s", time.Since(begin).Round(time.Millisecond))
 }
 

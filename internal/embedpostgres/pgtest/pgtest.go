@@ -26,13 +26,13 @@ func Dir(tb testing.TB) string {
 	tb.Helper()
 	dir, err := makeDir()
 	require.NoError(tb, err)
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) }) //nolint:errcheck // left-overs in the temporary folder harm nobody
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) }) // left-overs in the temporary folder harm nobody
 	return dir
 }
 
 func makeDir() (string, error) {
 	// Not t.TempDir: its parent is private to us, and long names leave no room for a socket.
-	dir, err := os.MkdirTemp("", "pgt") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", "pgt")
 	if err != nil {
 		return "", fmt.Errorf("make folder for PostgreSQL: %w", err)
 	}
@@ -70,7 +70,7 @@ func Main(m *testing.M) {
 }
 
 func runMain(m *testing.M) int {
-	ctx := context.Background()
+	ctx := context.Background() //nolint:forbidigo // a TestMain is a main
 	dir, err := makeDir()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
