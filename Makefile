@@ -14,8 +14,8 @@ LDFLAGS := -s -w
 
 TOOLS := bin/tools
 # npm packages may carry Go files, which are no packages of ours.
-PACKAGES = $(shell go list ./... | grep -v /node_modules/)
-LINT_DIRS = $(shell go list -f '{{.Dir}}' ./... | grep -v /node_modules/)
+PACKAGES = $(shell go list -e ./... | grep -v /node_modules/)
+LINT_DIRS = $(shell go list -e -f '{{.Dir}}' ./... | grep -v /node_modules/)
 
 WEB := $(wildcard webapp/package.json)
 WEB_SOURCES := $(if $(WEB),$(shell find webapp \( -name node_modules -o -name dist \) -prune -o -type f -print),)
@@ -67,7 +67,7 @@ check: lint web-lint ## every static check
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/workflowcheck ## check the Go code: style, walls between packages, determinism
 	$(TOOLS)/golangci-lint run $(LINT_DIRS)
-	@if [ -d workflows ]; then $(TOOLS)/workflowcheck ./workflows/...; fi
+	@if [ -d workflows ]; then $(TOOLS)/workflowcheck -config .workflowcheck.yaml ./workflows/...; fi
 
 .PHONY: fmt
 fmt: $(TOOLS)/golangci-lint ## format the Go code
