@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -78,7 +79,9 @@ func standalone(t reflect.Type) json.RawMessage {
 	r := huma.NewMapRegistry("#/$defs/", schemaName)
 	sc := r.Schema(t, false, t.Name())
 	annotate(sc, t)
-	if defs := r.Map(); len(defs) > 0 {
+	defs := maps.Clone(r.Map())
+	maps.DeleteFunc(defs, func(_ string, d *huma.Schema) bool { return d == sc })
+	if len(defs) > 0 {
 		sc.Extensions = map[string]any{"$defs": defs}
 	}
 	raw, err := json.Marshal(sc)
