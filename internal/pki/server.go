@@ -40,7 +40,9 @@ func (a *Authority) ServerCertificate(names []string, ips []net.IP) (*ServerCert
 }
 
 // GetCertificate serves tls.Config.
-func (s *ServerCertificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.get() }
+func (s *ServerCertificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return s.get()
+}
 
 func (s *ServerCertificate) get() (*tls.Certificate, error) {
 	s.mu.Lock()
