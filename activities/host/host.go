@@ -221,8 +221,9 @@ type PGColumn struct {
 	Type string `json:"type"`
 }
 
-// PGExecIn is statements that change something, in one transaction. Guard makes it idempotent: a query whose
-// first value "t" means that the work is already done.
+// PGExecIn is statements that change something, in one transaction that is committed once however often the step is
+// asked for. Guard makes also the intention idempotent: a query whose first value "t" means that the work is already
+// done.
 type PGExecIn struct {
 	Conn  PGConn `json:"conn"`
 	Guard string `json:"guard,omitempty"`
@@ -231,12 +232,22 @@ type PGExecIn struct {
 	TimeoutSeconds int           `json:"timeout_seconds,omitempty"`
 	// Rows of the last statement are returned, at most MaxRows.
 	MaxRows int `json:"max_rows,omitempty"`
+	// Autocommit runs each statement on its own, for those that refuse a transaction: CREATE DATABASE, VACUUM, ALTER
+	// SYSTEM, CREATE INDEX CONCURRENTLY. An interrupted attempt starts again at the first statement that has not ended,
+	// so a Guard or a repeatable statement is needed.
+	Autocommit bool `json:"autocommit,omitempty"`
 }
 
 // PGStatement is one statement with its parameters.
 type PGStatement struct {
 	SQL    string    `json:"sql"`
 	Params []*string `json:"params,omitempty"`
+	// SecretParams are fetched by the agent and bound after Params.
+	SecretParams []SecretRef `json:"secret_params,omitempty"`
+	// HashSecrets binds the SCRAM-SHA-256 verifier of each secret instead of its value, so that no log of the server
+	// ever shows a password. Statements like ALTER ROLE take no parameters: pass it by set_config('pgdrover.v', $1, true)
+	// and let a DO block EXECUTE format('ALTER ROLE ... PASSWORD %L', current_setting('pgdrover.v')).
+	HashSecrets bool `json:"hash_secrets,omitempty"`
 }
 
 // PGExecOut is the result of the last statement.
