@@ -12,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/google/uuid"
 
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/internal/errs"
@@ -23,10 +24,8 @@ import (
 
 // Gateway is what the API needs of the agents' gateway.
 type Gateway interface {
-	// Fingerprint of the authority, hex SHA-256.
-	Fingerprint() string
-	// PublicAddress is host:port that agents dial.
-	PublicAddress() string
+	// Invite makes a one-time enrolment token: what is shown, and the hash that is kept.
+	Invite(hostID uuid.UUID, life time.Duration) (text string, hash []byte, expires time.Time, err error)
 	// Forget ends the connections of a revoked host at once.
 	Forget(hostID string)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/server/auth"
 )
 
@@ -76,3 +77,18 @@ func (w *statusWriter) WriteHeader(status int) {
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// NotReady answers for a manager whose repository or Temporal is not there yet.
+func NotReady() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		p := toProblem(errs.New(errs.Unavailable, "not-ready", "The manager waits for its repository and Temporal. Try again soon."))
+		p.retry = 2
+		writeProblem(w, p)
+	})
+	return headers(mux)
+}

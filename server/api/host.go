@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -272,23 +270,19 @@ func (s *Server) newToken(ctx context.Context, id uuid.UUID) (Enrollment, error)
 }
 
 func (s *Server) token(ctx context.Context, q *gen.Queries, id uuid.UUID) (Enrollment, error) {
-	secret := uuid.NewString() + uuid.NewString()
-	sum := sha256.Sum256([]byte(secret))
-	e := Enrollment{ExpiresAt: time.Now().Add(enrollmentLife).UTC().Truncate(time.Second)}
-	if err := q.InsertEnrollmentToken(ctx, gen.InsertEnrollmentTokenParams{
-		ID: uuid.Must(uuid.NewV7()), HostID: id, SecretHash: sum[:], ExpiresAt: e.ExpiresAt,
-	}); err != nil {
-		return e, fmt.Errorf("keep enrolment token: %w", err)
-	}
-	b, err := json.Marshal(host.EnrollmentToken{
-		Gateway: s.Gateway.PublicAddress(), Fingerprint: s.Gateway.Fingerprint(), Secret: secret, HostID: id.String(), ExpiresAt: e.ExpiresAt,
-	})
+	text, hash, expires, err := s.Gateway.Invite(id, enrollmentLife)
 	if err != nil {
-		return e, fmt.Errorf("write enrolment token: %w", err)
+		return Enrollment{}, err
 	}
-	e.Token = base64.RawURLEncoding.EncodeToString(b)
-	e.InstallCommand = "sudo pgdrover-agent enroll " + e.Token + " && sudo systemctl enable --now pgdrover-agent"
-	return e, nil
+	if err := q.InsertEnrollmentToken(ctx, gen.InsertEnrollmentTokenParams{
+		ID: uuid.Must(uuid.NewV7()), HostID: id, SecretHash: hash, ExpiresAt: expires,
+	}); err != nil {
+		return Enrollment{}, fmt.Errorf("keep enrolment token: %w", err)
+	}
+	return Enrollment{
+		Token: text, ExpiresAt: expires,
+		InstallCommand: "sudo pgdrover-agent enroll " + text + " && sudo systemctl enable --now pgdrover-agent",
+	}, nil
 }
 
 func (s *Server) updateHost(ctx context.Context, id uuid.UUID, match string, in hostBody) (*hostOut, error) {
