@@ -121,7 +121,9 @@ func (v *Verbs) askServer(ctx context.Context, c host.PGConn, operation string, 
 	}
 	// Two servers may share a port on different addresses: the answer must come from the one that was meant.
 	if dir := string(row[3]); dir != "" {
-		if real, err := filepath.EvalSymlinks(dir); err == nil && real != out.DataDirectory {
+		theirs, err1 := filepath.EvalSymlinks(dir)
+		ours, err2 := filepath.EvalSymlinks(out.DataDirectory)
+		if err1 == nil && err2 == nil && theirs != ours {
 			return op.Permanent("other-instance", "inspect %s: the server at port %d serves %s",
 				"Check port and socket directory of the instance.", out.DataDirectory, c.Port, dir)
 		}

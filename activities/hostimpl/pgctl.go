@@ -81,7 +81,7 @@ func (v *Verbs) pgCtl(ctx context.Context, at *attempt, in host.PGCtlIn) (out ho
 	if err != nil {
 		return host.PGCtlOut{}, err
 	}
-	out.Instance, err = v.facts().Inspect(ctx, c.dir, in.BinDir)
+	out.Instance, err = v.facts().Inspect(ctx, in.DataDirectory, in.BinDir)
 	if in.Unit != "" {
 		out.Instance.Unit = in.Unit
 	}
@@ -115,7 +115,7 @@ func (v *Verbs) newControl(at *attempt, in host.PGCtlIn) (*control, error) {
 		return nil, op.Permanent(op.CodeNotFound, "control server: %s is no data directory", "Check the path of the instance.", in.DataDirectory)
 	}
 	c.dir = dir
-	if err := v.heldByOther(dir); err != nil {
+	if err := v.heldByOther(in.DataDirectory); err != nil {
 		return nil, err
 	}
 	if in.Unit != "" {

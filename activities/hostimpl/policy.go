@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"path"
 	"path/filepath"
 	"slices"
@@ -90,6 +91,10 @@ var systemItself = []string{
 func (p Policy) Defaults() Policy {
 	if p.InstanceOSUser == "" {
 		p.InstanceOSUser = "postgres"
+		// An agent that is not root can only own what it runs.
+		if u, err := user.Current(); err == nil && os.Geteuid() != 0 {
+			p.InstanceOSUser = u.Username
+		}
 	}
 	if p.File == "" {
 		p.File = DefaultPolicyFile

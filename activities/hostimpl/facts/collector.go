@@ -59,7 +59,8 @@ type Collector struct {
 
 	mu        sync.Mutex
 	conflicts map[string]string
-	managed   map[string]bool
+	// managed maps real paths of data directories to how the manager writes them.
+	managed map[string]string
 }
 
 // New makes a collector.
@@ -76,7 +77,7 @@ func New(o Options) *Collector {
 		}
 	}
 	return &Collector{
-		o: o, log: o.Logger, known: loadKnown(o.StateDir, o.Logger), conflicts: map[string]string{}, managed: map[string]bool{},
+		o: o, log: o.Logger, known: loadKnown(o.StateDir, o.Logger), conflicts: map[string]string{}, managed: map[string]string{},
 		binaries: binaries{user: o.InstanceOSUser, cache: map[string]cachedBinary{}},
 		sizes:    sizes{by: map[string]size{}},
 	}
@@ -220,9 +221,9 @@ func (c *Collector) Conflict(dir string) string {
 
 // SetManaged says which data directories the manager knows; those are reported even when they are gone.
 func (c *Collector) SetManaged(dirs []string) {
-	m := map[string]bool{}
+	m := map[string]string{}
 	for _, d := range dirs {
-		m[real(d)] = true
+		m[real(d)] = d
 	}
 	c.mu.Lock()
 	c.managed = m
@@ -232,10 +233,14 @@ func (c *Collector) SetManaged(dirs []string) {
 	}
 }
 
-func (c *Collector) isManaged(dir string) bool {
+// spelling is how the manager writes a data directory, if it knows it: links in the path may make that differ.
+func (c *Collector) spelling(dir string) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.managed[dir]
+	if s, ok := c.managed[dir]; ok {
+		return s, true
+	}
+	return dir, false
 }
 
 // reported tells whether a data directory is this agent's business.

@@ -32,27 +32,29 @@ func (c *Collector) Discover(ctx context.Context) []host.Instance {
 			c.known.add(d)
 		}
 	}
-	return c.report(ctx, true)
+	out := c.Known()
+	for i := range out {
+		c.Complete(ctx, &out[i])
+	}
+	return out
 }
 
-// Known looks at the instances found before; it is cheap.
-func (c *Collector) Known(ctx context.Context) []host.Instance { return c.report(ctx, false) }
-
-func (c *Collector) report(ctx context.Context, forget bool) []host.Instance {
+// Known looks at the instances found before. It reads a few small files of each, so that it can be done every second.
+func (c *Collector) Known() []host.Instance {
 	out := []host.Instance{}
 	for _, d := range c.known.list() {
 		if !c.reported(d) {
 			continue
 		}
 		in := c.Look(d)
-		if in.Status == host.InstanceMissing && !c.isManaged(d) {
+		spelling, managed := c.spelling(d)
+		if in.Status == host.InstanceMissing && !managed {
 			// Nobody asked for it and it is gone: a removed instance.
-			if forget {
-				c.known.remove(d)
-			}
+			c.known.remove(d)
 			continue
 		}
-		c.complete(ctx, &in)
+		in.DataDirectory = spelling
+		in.Conflict = c.Conflict(spelling)
 		out = append(out, in)
 	}
 	return out

@@ -54,7 +54,7 @@ func isPostmaster(pm postgres.Postmaster, dir string) bool {
 // Look describes a data directory by its files alone.
 func (c *Collector) Look(dir string) host.Instance {
 	dir = real(dir)
-	in := host.Instance{DataDirectory: dir, Status: host.InstanceMissing, SizeBytes: -1, Conflict: c.Conflict(dir)}
+	in := host.Instance{DataDirectory: dir, Status: host.InstanceMissing, SizeBytes: -1}
 	ctl, err := control(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return in
@@ -185,21 +185,23 @@ func owner(path string) string {
 	return ""
 }
 
-// Inspect describes a data directory with its server's full version; the directory is known from now on.
+// Inspect describes a data directory with its server's full version; the directory is known from now on. It is
+// answered under the path it was asked by.
 func (c *Collector) Inspect(ctx context.Context, dir, binDir string) (host.Instance, error) {
 	in := c.Look(dir)
 	if binDir != "" && in.PID == 0 {
 		in.BinDir = binDir
 	}
-	c.complete(ctx, &in)
+	c.Complete(ctx, &in)
 	if in.Status != host.InstanceMissing && c.reported(in.DataDirectory) {
 		c.known.add(in.DataDirectory)
 	}
+	in.DataDirectory = dir
 	return in, nil
 }
 
-// complete adds what asking a program costs: version and edition of the server.
-func (c *Collector) complete(ctx context.Context, in *host.Instance) {
+// Complete adds what asking a program costs: version and edition of the server.
+func (c *Collector) Complete(ctx context.Context, in *host.Instance) {
 	if in.Status == host.InstanceMissing {
 		return
 	}
