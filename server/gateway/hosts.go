@@ -36,10 +36,10 @@ type task struct {
 	ref    taskRef
 	step   *op.StepRef
 	caught time.Time
-	// session and poll say to whom it was handed.
+	// session, poll and holder say to whom it was handed.
 	session string
 	poll    uint64
-	readyAt time.Time
+	holder  *waiter
 }
 
 // limit is how long after it was caught the task is certainly still ours: past it Temporal may have given the step to
@@ -256,6 +256,7 @@ func (h *hostState) giveUp(session string, lost []uint64, now time.Time) (found 
 			if t.session == session && t.poll == n {
 				delete(h.handed, token)
 				if now.Sub(t.caught) < t.limit() {
+					metricRehanded.Inc()
 					found = append(found, t)
 				}
 			}
@@ -275,25 +276,25 @@ func (h *hostState) leave(w *waiter, now time.Time) *task {
 	}
 	select {
 	case d := <-w.ch:
-		return h.takeBack(d.task, now)
+		return h.takeBack(w, d.task, now)
 	default:
 		return nil
 	}
 }
 
 // giveBack is leave for a waiter that has read its delivery but cannot answer any more.
-func (h *hostState) giveBack(t *task, now time.Time) *task {
+func (h *hostState) giveBack(w *waiter, t *task, now time.Time) *task {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.takeBack(t, now)
+	return h.takeBack(w, t, now)
 }
 
-func (h *hostState) takeBack(t *task, now time.Time) *task {
+func (h *hostState) takeBack(w *waiter, t *task, now time.Time) *task {
 	if t == nil {
 		return nil
 	}
-	if _, ours := h.handed[string(t.raw)]; !ours {
-		// It was given up, orphaned or handed to another already.
+	if _, out := h.handed[string(t.raw)]; !out || t.holder != w {
+		// It was given up by the agent itself, orphaned or handed to another already.
 		return nil
 	}
 	delete(h.handed, string(t.raw))
@@ -309,7 +310,6 @@ func (h *hostState) offer(t *task, now time.Time) *task {
 	if h.closed || h.away(now) {
 		return t
 	}
-	t.readyAt = now
 	h.ready = append(h.ready, t)
 	return nil
 }
@@ -326,7 +326,7 @@ func (h *hostState) nextReady(now time.Time) *task {
 }
 
 func (h *hostState) hand(w *waiter, t *task, now time.Time) {
-	t.session, t.poll = w.session, w.poll
+	t.session, t.poll, t.holder = w.session, w.poll, w
 	h.handed[string(t.raw)] = t
 	if t.ref.Operation != "" {
 		h.operations[t.ref.Operation] = now

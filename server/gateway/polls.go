@@ -63,7 +63,7 @@ func (g *Gateway) poll(ctx context.Context, c caller, req *workflowservice.PollA
 	defer metricParked.Dec()
 	select {
 	case d := <-w.ch:
-		return g.deliver(ctx, h, d)
+		return g.deliver(ctx, h, w, d)
 	case <-ctx.Done():
 		if t := h.leave(w, time.Now()); t != nil {
 			g.failAll(h, []*task{t}, FailureAgentAway, awayMessage)
@@ -74,7 +74,7 @@ func (g *Gateway) poll(ctx context.Context, c caller, req *workflowservice.PollA
 
 const awayMessage = "The agent went away before it took this step."
 
-func (g *Gateway) deliver(ctx context.Context, h *hostState, d delivery) (*workflowservice.PollActivityTaskQueueResponse, error) {
+func (g *Gateway) deliver(ctx context.Context, h *hostState, w *waiter, d delivery) (*workflowservice.PollActivityTaskQueueResponse, error) {
 	switch {
 	case d.err != nil:
 		return nil, d.err
@@ -84,7 +84,7 @@ func (g *Gateway) deliver(ctx context.Context, h *hostState, d delivery) (*workf
 		return &workflowservice.PollActivityTaskQueueResponse{}, nil
 	}
 	if ctx.Err() != nil {
-		if t := h.giveBack(d.task, time.Now()); t != nil {
+		if t := h.giveBack(w, d.task, time.Now()); t != nil {
 			g.failAll(h, []*task{t}, FailureAgentAway, awayMessage)
 		}
 		return nil, status.FromContextError(ctx.Err()).Err()
