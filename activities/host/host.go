@@ -269,7 +269,7 @@ type PGCtlIn struct {
 	Mode string `json:"mode,omitempty"`
 	// WaitSeconds for the action to be complete, 60 if 0.
 	WaitSeconds int `json:"wait_seconds,omitempty"`
-	// LogFile for the server's output until its own logging starts; `server.log` beside the data directory if empty.
+	// LogFile for the server's output until its own logging starts; `server.log` in the data directory if empty.
 	LogFile string `json:"log_file,omitempty"`
 }
 

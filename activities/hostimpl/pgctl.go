@@ -137,7 +137,7 @@ func (v *Verbs) newControl(at *attempt, in host.PGCtlIn) (*control, error) {
 	}
 	c.log = in.LogFile
 	if c.log == "" {
-		c.log = filepath.Join(filepath.Dir(dir), "server.log")
+		c.log = filepath.Join(dir, "server.log")
 	}
 	_, err = at.Notes(&c.notes)
 	return c, err

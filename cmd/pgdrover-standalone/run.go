@@ -17,6 +17,7 @@ import (
 	"github.com/pgdrover/pgdrover/internal/embedpostgres"
 	"github.com/pgdrover/pgdrover/internal/embedtemporal"
 	"github.com/pgdrover/pgdrover/internal/secret"
+	"github.com/pgdrover/pgdrover/server/admit"
 )
 
 type config struct {
@@ -109,7 +110,7 @@ func (s *system) start(ctx context.Context) error {
 	}
 	if s.temporal, err = embedtemporal.Start(ctx, embedtemporal.Config{
 		Host: "127.0.0.1", Port: s.postgres.Port, User: "pgdrover", Password: s.postgres.Password, UI: true, UIPublicPath: "/temporal",
-		SearchAttributes: app.SearchAttributes(), Logger: s.log,
+		SearchAttributes: admit.SearchAttributes(), Logger: s.log,
 	}); err != nil {
 		return fmt.Errorf("start Temporal: %w", err)
 	}

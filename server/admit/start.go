@@ -23,6 +23,15 @@ var (
 	AttributeOperation = temporal.NewSearchAttributeKeyKeyword("PgdroverOperation")
 )
 
+// SearchAttributes are those the namespace must have.
+func SearchAttributes() map[string]enums.IndexedValueType {
+	return map[string]enums.IndexedValueType{
+		AttributeTarget.GetName():    enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+		AttributeActor.GetName():     enums.INDEXED_VALUE_TYPE_KEYWORD,
+		AttributeOperation.GetName(): enums.INDEXED_VALUE_TYPE_KEYWORD,
+	}
+}
+
 // Start starts the workflow of an accepted operation. Told twice it starts one.
 func (s *Service) Start(ctx context.Context, row gen.Operation) error {
 	env := op.Envelope{

@@ -163,3 +163,8 @@ func (s *Server) deny(ctx context.Context, id auth.Identity, permission, route, 
 	}
 	return errs.New(errs.Denied, "permission-denied", "You need the permission %s to do this.", permission).With("permission", permission)
 }
+
+// NotFound answers for paths that no route has.
+func NotFound(w http.ResponseWriter, r *http.Request) {
+	writeProblem(w, toProblem(errs.New(errs.NotFound, "no-such-route", "There is nothing at %s %s.", r.Method, r.URL.Path)))
+}

@@ -19,7 +19,7 @@ func Mount(s *api.Server, temporal http.Handler) {
 	if temporal != nil {
 		s.Raw("/temporal/", "system.temporal", temporal.ServeHTTP)
 	}
-	s.Raw("GET /{path...}", auth.Public, app(webapp.FS()))
+	s.Raw("/{path...}", auth.Public, app(webapp.FS()))
 }
 
 const notBuilt = `<!doctype html><title>pgdrover</title><p>The web app was not built into this program. Build it with
@@ -37,8 +37,9 @@ func app(files fs.FS) http.HandlerFunc {
 			server.ServeHTTP(w, r)
 			return
 		}
-		if strings.HasPrefix(name, "assets/") || strings.HasPrefix(name, "api/") {
-			http.NotFound(w, r)
+		read := r.Method == http.MethodGet || r.Method == http.MethodHead
+		if !read || strings.HasPrefix(name, "assets/") || strings.HasPrefix(name, "api/") {
+			api.NotFound(w, r)
 			return
 		}
 		page, err := fs.ReadFile(files, "index.html")

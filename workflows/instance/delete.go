@@ -13,7 +13,7 @@ import (
 // DeleteIn is the input of instance-delete.
 type DeleteIn struct {
 	Target
-	WithData    bool   `json:"with_data,omitempty" doc:"Stop the server and remove its data directory; otherwise pgdrover only forgets the instance"`
+	WithData    bool   `json:"with_data,omitempty" example:"true" doc:"Stop the server and remove its data directory; otherwise pgdrover only forgets the instance"`
 	ConfirmName string `json:"confirm_name" doc:"The instance's name, typed again"`
 }
 

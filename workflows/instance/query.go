@@ -12,7 +12,7 @@ import (
 // QueryIn is the input of instance-query.
 type QueryIn struct {
 	Target
-	SQL            string    `json:"sql" minLength:"1" maxLength:"100000" x-widget:"sql" doc:"One statement"`
+	SQL            string    `json:"sql" minLength:"1" maxLength:"100000" x-widget:"sql" example:"SELECT 1" doc:"One statement"`
 	Params         []*string `json:"params,omitempty" maxItems:"100" doc:"Values of $1, $2, ... as text; null is NULL"`
 	MaxRows        int       `json:"max_rows,omitempty" minimum:"1" maximum:"10000" default:"1000" doc:"Rows returned at most"`
 	TimeoutSeconds int       `json:"timeout_seconds,omitempty" minimum:"1" maximum:"3600" default:"30" doc:"The statement is canceled after this time"`

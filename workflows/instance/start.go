@@ -20,7 +20,7 @@ var Start = op.Define(op.Spec[StartIn]{
 	Doc:        "Starts the server and waits until it takes connections. A running one is left as it is.",
 	Permission: "instance.operate", Risk: op.RiskChange, Needs: []string{host.PGCtl.Name},
 	Deadline: 5 * time.Minute, Schedulable: true,
-	Undo: "A server started by the operation is left running.",
+	Undo: "A server started by the operation is left running.", From: host.InstanceStopped,
 }, start)
 
 func start(ctx workflow.Context, in StartIn) (StateOut, error) {

@@ -109,6 +109,8 @@ type Spec[In any] struct {
 	Schedulable bool
 	// Undo says in a sentence what is undone when it fails or is canceled.
 	Undo string
+	// From is the status an instance has before the operation makes sense, running if empty; tests prepare it.
+	From string
 }
 
 // Info is a Spec without its types, for registries, pages and the OpenAPI document.
@@ -123,6 +125,7 @@ type Info struct {
 	Cancel                  CancelRule
 	Schedulable             bool
 	Undo                    string
+	From                    string
 }
 
 // Operation is a defined operation with its types erased.
@@ -175,7 +178,7 @@ func (d *definition[In, Out]) Info() Info {
 	return Info{
 		Name: s.Name, Title: s.Title, Doc: s.Doc, Group: s.Group, Target: s.Target, Creates: s.Creates, Unmanaged: s.Unmanaged,
 		Permission: s.Permission, Risk: s.Risk, Needs: s.Needs, Deadline: s.Deadline, Cancel: s.Cancel,
-		Schedulable: s.Schedulable, Undo: s.Undo,
+		Schedulable: s.Schedulable, Undo: s.Undo, From: s.From,
 	}
 }
 

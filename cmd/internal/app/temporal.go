@@ -16,15 +16,6 @@ import (
 	"github.com/pgdrover/pgdrover/server/admit"
 )
 
-// SearchAttributes are those the namespace must have.
-func SearchAttributes() map[string]enums.IndexedValueType {
-	return map[string]enums.IndexedValueType{
-		admit.AttributeTarget.GetName():    enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
-		admit.AttributeActor.GetName():     enums.INDEXED_VALUE_TYPE_KEYWORD,
-		admit.AttributeOperation.GetName(): enums.INDEXED_VALUE_TYPE_KEYWORD,
-	}
-}
-
 // namespace makes sure that an outside cluster has the namespace and the search attributes; the embedded one has.
 func (m *Manager) namespace(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -55,7 +46,7 @@ func (m *Manager) attributes(ctx context.Context, ns string) error {
 		return fmt.Errorf("list Temporal's search attributes: %w", err)
 	}
 	missing := map[string]enums.IndexedValueType{}
-	for name, kind := range SearchAttributes() {
+	for name, kind := range admit.SearchAttributes() {
 		if _, ok := have.GetCustomAttributes()[name]; !ok {
 			missing[name] = kind
 		}
