@@ -80,6 +80,7 @@ web-lint: $(if $(WEB),webapp/node_modules/.package-lock.json,)
 .PHONY: gen
 gen: $(TOOLS)/sqlc $(TOOLS)/oapi-codegen $(if $(WEB),webapp/node_modules/.package-lock.json,) ## regenerate queries and API clients
 	cd db && ../$(TOOLS)/sqlc generate
+	@go run ./cmd/pgdrover openapi > api/openapi.json.new && mv api/openapi.json.new api/openapi.json
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" go generate ./...
 	@if [ -n "$(WEB)" ] && [ -f api/openapi.json ]; then cd webapp && npm run --silent gen; fi
 
