@@ -60,7 +60,7 @@ func (v *Verbs) allowed(real string, want access) error {
 	// What the agent itself lives by is out of reach, else the manager could lift the policy.
 	own := []string{v.cfg.StateDir, v.cfg.RuntimeDir, filepath.Dir(p.File), "/etc/pgdrover", "/run/pgdrover-agent"}
 	for _, dir := range own {
-		if dir != "" && dir != "/" && under(real, dir) {
+		if dir != "" && dir != "/" && under(real, dir) && !unitSettings(real) {
 			return deny("it belongs to the agent")
 		}
 	}
@@ -76,19 +76,24 @@ func (v *Verbs) allowed(real string, want access) error {
 	if want == toRead && underAny(real, p.ReadRoots) {
 		return nil
 	}
-	if !underAny(real, p.DataRoots) {
-		return deny("outside data_roots")
-	}
-	if underAny(real, systemDirs) && !underAny(real, systemExceptions) {
-		return deny("a folder of the operating system")
-	}
 	if want != toRead && v.inProgramFolder(real) {
 		return deny("a folder of programs that may be run")
 	}
-	if hidden(real) {
+	// The agent's own data root was chosen on the host, wherever it is.
+	root := v.cfg.DataRoot
+	if root == "" || !under(real, root) {
+		root = ""
+		if !underAny(real, p.DataRoots) {
+			return deny("outside data_roots")
+		}
+		if underAny(real, systemDirs) && !underAny(real, systemExceptions) {
+			return deny("a folder of the operating system")
+		}
+	}
+	if hidden(strings.TrimPrefix(real, root)) {
 		return deny("a hidden file or folder")
 	}
-	if want == toReplace && (slices.Contains(systemItself, real) || slices.Contains(p.DataRoots, real)) {
+	if want == toReplace && (slices.Contains(systemItself, real) || slices.Contains(p.DataRoots, real) || real == v.cfg.DataRoot) {
 		return deny("it may not be removed itself, only things below it")
 	}
 	return nil
@@ -102,6 +107,14 @@ func (v *Verbs) inProgramFolder(real string) bool {
 		}
 	}
 	return false
+}
+
+// unitSettingsDir has one file for each instance that runs as a unit: where its programs and data are. The unit asks
+// the policy again before it runs anything.
+const unitSettingsDir = "/etc/pgdrover/instances"
+
+func unitSettings(real string) bool {
+	return real == unitSettingsDir || filepath.Dir(real) == unitSettingsDir && strings.HasSuffix(real, ".env")
 }
 
 // hidden tells of a component that begins with a dot: keys and start-up files of people are so.

@@ -25,6 +25,8 @@ const (
 	statusPoll = 200 * time.Millisecond
 	// codeStartFailed: the server did not come up; the message has what it logged.
 	codeStartFailed = "start-failed"
+	// serverLog is beside the data directory where no other log is named.
+	serverLog = "server.log"
 )
 
 // ctlNotes tell an interrupted attempt's successor which server there was.
@@ -48,6 +50,11 @@ type control struct {
 }
 
 func (v *Verbs) pgCtl(ctx context.Context, at *attempt, in host.PGCtlIn) (out host.PGCtlOut, err error) {
+	if in.Action == "stop" && safefs.Check(in.DataDirectory) == nil && !exists(filepath.Join(in.DataDirectory, "PG_VERSION")) {
+		// An undo stops what may never have been made.
+		out.Instance, err = v.facts().Inspect(ctx, in.DataDirectory, "")
+		return out, err
+	}
 	c, err := v.newControl(at, in)
 	if err != nil {
 		return out, err

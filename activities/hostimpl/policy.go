@@ -65,7 +65,9 @@ var defaultCommands = []string{
 	"/usr/bin/vmstat", "/usr/bin/iostat", "/usr/bin/lscpu", "/usr/bin/locale", "/usr/bin/stat", "/usr/bin/sleep", "/usr/bin/echo",
 }
 
-var defaultUnits = []string{"postgresql.service", "postgresql@*.service", "postgresql-*.service", "postgrespro-*.service"}
+var defaultUnits = []string{
+	"pgdrover-postgresql@*.service", "postgresql.service", "postgresql@*.service", "postgresql-*.service", "postgrespro-*.service",
+}
 
 // systemDirs are never written below, whatever the roots; exceptions are the places of PostgreSQL within.
 var systemDirs = []string{
@@ -77,7 +79,7 @@ var systemDirs = []string{
 }
 
 var systemExceptions = []string{
-	"/etc/postgresql", "/etc/pgbackrest", "/etc/pgpro", "/run/postgresql", "/var/log/postgresql", "/var/log/pgbackrest",
+	"/etc/postgresql", "/etc/pgbackrest", "/etc/pgpro", unitSettingsDir, "/run/postgresql", "/var/log/postgresql", "/var/log/pgbackrest",
 	"/var/spool/pgbackrest", "/usr/local/pgsql/data",
 }
 

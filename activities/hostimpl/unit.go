@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -93,6 +94,19 @@ func (v *Verbs) unitAction(ctx context.Context, unit, action string) (state stri
 
 var errUnitTimeout = op.Permanent(op.CodeTimeout, "systemd did not finish in time", "Look at `systemctl status` and the journal of the unit.")
 
+// unitLog returns the last lines that a unit logged, for the message of a failed start.
+func unitLog(ctx context.Context, unit string) string {
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "/usr/bin/journalctl", "--no-pager", "-o", "cat", "-n", "20", "-u", unit).Output()
+	if err != nil {
+		return ""
+	}
+	t := newTail(tailBytes)
+	_, _ = t.Write(out)
+	return t.String()
+}
+
 // unit carries out the action of pg-ctl through the service's unit and waits for the server itself.
 func (c *control) unit(ctx context.Context, action string) error {
 	c.notes.Run++
@@ -101,6 +115,10 @@ func (c *control) unit(ctx context.Context, action string) error {
 	}
 	c.at.Progress(host.Progress{Note: action + " of " + c.in.Unit})
 	if _, err := c.v.unitAction(ctx, c.in.Unit, action); err != nil {
+		if f := op.FailureOf(err); f.Code == op.CodeCommandError && (action == "start" || action == "restart") {
+			said := unitLog(ctx, c.in.Unit)
+			return op.Permanent(codeStartFailed, "%s. %s", startHint(said), f.Message, said)
+		}
 		return err
 	}
 	switch action {

@@ -53,10 +53,12 @@ type Config struct {
 	// RuntimeDir holds files with secrets for the time of a run, best on a memory file system; StateDir/run if empty.
 	RuntimeDir string
 	Policy     Policy
-	Secrets    Secrets
-	Output     Output
-	Facts      FactsSource
-	Logger     *slog.Logger
+	// DataRoot is where new instances go by default: the administrator of the host chose it, so it is allowed.
+	DataRoot string
+	Secrets  Secrets
+	Output   Output
+	Facts    FactsSource
+	Logger   *slog.Logger
 	// JobRunner is the program and its first arguments that run a detached job, before the job's folder; this very
 	// program with "job-runner" if empty.
 	JobRunner []string
@@ -89,7 +91,7 @@ func New(cfg Config) *Verbs {
 	}
 	cfg.Policy = cfg.Policy.Defaults()
 	// The policy compares real paths, so the agent's own folders must be real ones too.
-	for _, dir := range []*string{&cfg.StateDir, &cfg.RuntimeDir} {
+	for _, dir := range []*string{&cfg.StateDir, &cfg.RuntimeDir, &cfg.DataRoot} {
 		if real, err := filepath.EvalSymlinks(*dir); err == nil {
 			*dir = real
 		}

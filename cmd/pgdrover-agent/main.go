@@ -49,7 +49,7 @@ func command() *cobra.Command {
 		cfg.Logger = cfg.MakeLogger(os.Stderr)
 		return cfg, err
 	}
-	root.AddCommand(runCommand(load), enrollCommand(load), factsCommand(load), policyCommand(load), jobRunnerCommand(), &cobra.Command{
+	root.AddCommand(runCommand(load), enrollCommand(load), factsCommand(load), policyCommand(load), jobRunnerCommand(), execServerCommand(load), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },
 	})
@@ -206,5 +206,22 @@ func jobRunnerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: hostimpl.JobRunnerCommand + " FOLDER", Hidden: true, Args: cobra.ExactArgs(1),
 		Run: func(_ *cobra.Command, args []string) { os.Exit(hostimpl.RunJob(args[0])) },
+	}
+}
+
+func execServerCommand(load loader) *cobra.Command {
+	return &cobra.Command{
+		Use: hostimpl.ExecServerCommand, Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := load()
+			if err != nil {
+				return err
+			}
+			policy, err := hostimpl.LoadPolicy(cfg.PolicyFile)
+			if err != nil {
+				return err
+			}
+			return hostimpl.ExecServer(policy)
+		},
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/pgdrover/pgdrover/activities/host"
 )
 
-const identityFile = "identity.json"
+const identityFile = "identity"
 
 // ErrNotEnrolled says that the host has no identity yet.
 var ErrNotEnrolled = errors.New("this host is not enrolled: make a token for it in pgdrover and run `pgdrover-agent enroll TOKEN`")
