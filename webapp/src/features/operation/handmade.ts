@@ -1,0 +1,4 @@
+// Operations that have a page of their own instead of the derived dialog.
+export const handMadePages: Record<string, '/instances/new'> = {
+  'instance-create': '/instances/new',
+}
