@@ -42,7 +42,7 @@ func startAgent(ctx context.Context, s *system) (*agent, error) {
 	if err := a.configure(); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(a.dir, "state", "identity.json")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(a.dir, "state", "identity")); errors.Is(err, fs.ErrNotExist) {
 		if err := a.enroll(ctx); err != nil {
 			return nil, err
 		}

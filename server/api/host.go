@@ -63,7 +63,8 @@ type hostOut struct {
 	Body Host
 }
 
-type hostPath struct {
+// HostPath names the object in the path.
+type HostPath struct {
 	ID uuid.UUID `path:"id"`
 }
 
@@ -81,7 +82,7 @@ func (s *Server) hostList() db.List {
 
 func (s *Server) hosts() {
 	type list struct {
-		listIn
+		ListIn
 		State  []string `query:"state" enum:"invited,enrolled,revoked"`
 		Online string   `query:"online" enum:"true,false"`
 		Label  string   `query:"label" maxLength:"300" doc:"key or key=value"`
@@ -110,7 +111,7 @@ func (s *Server) hosts() {
 	route(s, "host.read", huma.Operation{
 		OperationID: "host-get", Method: http.MethodGet, Path: "/api/v1/hosts/{id}", Summary: "Show a host", Tags: []string{"host"},
 		Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *hostPath) (*hostOut, error) { return s.hostByID(ctx, in.ID) })
+	}, func(ctx context.Context, in *HostPath) (*hostOut, error) { return s.hostByID(ctx, in.ID) })
 	s.hostChanges()
 }
 
@@ -128,12 +129,12 @@ func (s *Server) hostChanges() {
 	route(s, "host.manage", huma.Operation{
 		OperationID: "host-token", Method: http.MethodPost, Path: "/api/v1/hosts/{id}/token", Summary: "Make a new enrolment token", Tags: []string{"host"},
 		Errors: []int{http.StatusNotFound}, Description: "Earlier unused tokens of the host are void.",
-	}, func(ctx context.Context, in *hostPath) (*enrollment, error) {
+	}, func(ctx context.Context, in *HostPath) (*enrollment, error) {
 		e, err := s.newToken(ctx, in.ID)
 		return &enrollment{Body: e}, err
 	})
 	type change struct {
-		hostPath
+		HostPath
 		IfMatch string `header:"If-Match" doc:"ETag of what was edited"`
 		Body    hostBody
 	}
@@ -146,13 +147,13 @@ func (s *Server) hostChanges() {
 	route(s, "host.manage", huma.Operation{
 		OperationID: "host-revoke", Method: http.MethodPost, Path: "/api/v1/hosts/{id}/revoke", Summary: "Revoke a host's agent", Tags: []string{"host"},
 		Errors: []int{http.StatusNotFound}, Description: "Cuts the agent off within seconds; a new token enrols it again.",
-	}, func(ctx context.Context, in *hostPath) (*hostOut, error) { return s.revokeHost(ctx, in.ID) })
+	}, func(ctx context.Context, in *HostPath) (*hostOut, error) { return s.revokeHost(ctx, in.ID) })
 	type gone struct{}
 	route(s, "host.manage", huma.Operation{
 		OperationID: "host-delete", Method: http.MethodDelete, Path: "/api/v1/hosts/{id}", Summary: "Forget a host", Tags: []string{"host"},
 		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound, http.StatusConflict},
 		Description: "Removes the host's record with those of its instances; nothing on the host is touched. Revoke it first.",
-	}, func(ctx context.Context, in *hostPath) (*gone, error) { return nil, s.deleteHost(ctx, in.ID) })
+	}, func(ctx context.Context, in *HostPath) (*gone, error) { return nil, s.deleteHost(ctx, in.ID) })
 }
 
 func (s *Server) hostByID(ctx context.Context, id uuid.UUID) (*hostOut, error) {

@@ -63,7 +63,8 @@ type instanceOut struct {
 	Body Instance
 }
 
-type instancePath struct {
+// InstancePath names the object in the path.
+type InstancePath struct {
 	ID uuid.UUID `path:"id"`
 }
 
@@ -81,7 +82,7 @@ func instanceList() db.List {
 
 func (s *Server) instances() {
 	type list struct {
-		listIn
+		ListIn
 		HostID     string   `query:"host_id" format:"uuid"`
 		Status     []string `query:"status" enum:"unknown,creating,running,starting,stopped,crashed,missing"`
 		Management []string `query:"management" enum:"discovered,managed,ignored"`
@@ -120,9 +121,9 @@ func (s *Server) instances() {
 	route(s, "instance.read", huma.Operation{
 		OperationID: "instance-get", Method: http.MethodGet, Path: "/api/v1/instances/{id}", Summary: "Show an instance", Tags: []string{"instance"},
 		Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *instancePath) (*instanceOut, error) { return s.instanceByID(ctx, in.ID) })
+	}, func(ctx context.Context, in *InstancePath) (*instanceOut, error) { return s.instanceByID(ctx, in.ID) })
 	type edit struct {
-		instancePath
+		InstancePath
 		IfMatch string `header:"If-Match" doc:"ETag of what was edited"`
 		Body    struct {
 			Name   string            `json:"name" minLength:"1" maxLength:"63" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$"`

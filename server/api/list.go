@@ -20,8 +20,8 @@ type Page[T any] struct {
 
 type pageOut[T any] struct{ Body Page[T] }
 
-// listIn are the query parameters of all lists.
-type listIn struct {
+// ListIn is exported, like all embedded inputs, because huma does not look into unexported ones. They are the query parameters of all lists.
+type ListIn struct {
 	Cursor string `query:"cursor" maxLength:"2000" doc:"Of the page before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
 	Sort   string `query:"sort" maxLength:"50" doc:"A column, with a leading minus for descending"`
@@ -29,7 +29,7 @@ type listIn struct {
 }
 
 // query begins a list's query; sort falls back to the list's own order.
-func (in listIn) query(l db.List, order string) (db.List, error) {
+func (in ListIn) query(l db.List, order string) (db.List, error) {
 	l.Cursor, l.Limit, l.Sort = in.Cursor, in.Limit, in.Sort
 	if l.Sort == "" {
 		l.Sort = order

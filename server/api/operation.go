@@ -88,7 +88,8 @@ type operationOut struct {
 	Body       Operation
 }
 
-type operationPath struct {
+// OperationPath names the object in the path.
+type OperationPath struct {
 	ID uuid.UUID `path:"id"`
 }
 
@@ -107,7 +108,7 @@ func (s *Server) operations() {
 	s.operationReads()
 	s.operationRecords()
 	type control struct {
-		operationPath
+		OperationPath
 		IdempotencyKey string `header:"Idempotency-Key" maxLength:"200"`
 	}
 	for _, c := range []struct {
@@ -142,7 +143,7 @@ func (s *Server) operations() {
 
 func (s *Server) operationReads() {
 	type list struct {
-		listIn
+		ListIn
 		State    []string `query:"state" enum:"accepted,waiting,running,paused,succeeded,failed,canceled"`
 		Name     string   `query:"name" maxLength:"100"`
 		TargetID string   `query:"target_id" format:"uuid" doc:"Target or made object"`
@@ -196,7 +197,7 @@ func (s *Server) operationReads() {
 	route(s, "operation.read", huma.Operation{
 		OperationID: "operation-get", Method: http.MethodGet, Path: "/api/v1/operations/{id}", Summary: "Show an operation", Tags: []string{"operation"},
 		Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *operationPath) (*operationOut, error) {
+	}, func(ctx context.Context, in *OperationPath) (*operationOut, error) {
 		return s.operationByID(ctx, in.ID, http.StatusOK)
 	})
 }
@@ -206,7 +207,7 @@ func (s *Server) operationRecords() {
 	route(s, "operation.read", huma.Operation{
 		OperationID: "operation-steps", Method: http.MethodGet, Path: "/api/v1/operations/{id}/steps", Summary: "Steps of an operation",
 		Tags: []string{"operation"}, Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *operationPath) (*steps, error) {
+	}, func(ctx context.Context, in *OperationPath) (*steps, error) {
 		if _, err := s.DB.GetOperation(ctx, in.ID); err != nil {
 			return nil, err
 		}
@@ -221,7 +222,7 @@ func (s *Server) operationRecords() {
 		return out, nil
 	})
 	type output struct {
-		operationPath
+		OperationPath
 		Step   string `query:"step" maxLength:"200"`
 		Offset int64  `query:"offset" minimum:"0" doc:"Only chunks that begin here or later"`
 	}

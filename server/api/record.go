@@ -107,7 +107,7 @@ type auditRow struct {
 
 func (s *Server) audit() {
 	type list struct {
-		listIn
+		ListIn
 		Actor    string    `query:"actor" maxLength:"100"`
 		Action   string    `query:"action" maxLength:"100"`
 		TargetID string    `query:"target_id" maxLength:"100"`

@@ -59,7 +59,8 @@ type ScheduleRun struct {
 	Summary     string     `json:"summary,omitempty"`
 }
 
-type schedulePath struct {
+// SchedulePath names the object in the path.
+type SchedulePath struct {
 	ID uuid.UUID `path:"id"`
 }
 
@@ -88,7 +89,7 @@ func (s *Server) schedules() {
 		return s.saveSchedule(ctx, uuid.Must(uuid.NewV7()), in.Body, true, "")
 	})
 	type change struct {
-		schedulePath
+		SchedulePath
 		IfMatch string `header:"If-Match" doc:"ETag of what was edited"`
 		Body    ScheduleBody
 	}
@@ -106,7 +107,7 @@ func (s *Server) schedules() {
 		route(s, "schedule.manage", huma.Operation{
 			OperationID: "schedule-" + name, Method: http.MethodPost, Path: "/api/v1/schedules/{id}/" + name, Summary: summary,
 			Tags: []string{"schedule"}, Errors: []int{http.StatusNotFound},
-		}, func(ctx context.Context, in *schedulePath) (*scheduleOut, error) {
+		}, func(ctx context.Context, in *SchedulePath) (*scheduleOut, error) {
 			return s.pauseSchedule(ctx, in.ID, paused)
 		})
 	}
@@ -114,7 +115,7 @@ func (s *Server) schedules() {
 	route(s, "schedule.manage", huma.Operation{
 		OperationID: "schedule-run", Method: http.MethodPost, Path: "/api/v1/schedules/{id}/run", Summary: "Run a schedule now", Tags: []string{"schedule"},
 		DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *schedulePath) (*none, error) {
+	}, func(ctx context.Context, in *SchedulePath) (*none, error) {
 		r, err := s.DB.GetSchedule(ctx, in.ID)
 		if err != nil {
 			return nil, err
@@ -127,7 +128,7 @@ func (s *Server) schedules() {
 	route(s, "schedule.manage", huma.Operation{
 		OperationID: "schedule-delete", Method: http.MethodDelete, Path: "/api/v1/schedules/{id}", Summary: "Delete a schedule", Tags: []string{"schedule"},
 		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound, http.StatusConflict},
-	}, func(ctx context.Context, in *schedulePath) (*none, error) { return nil, s.deleteSchedule(ctx, in.ID) })
+	}, func(ctx context.Context, in *SchedulePath) (*none, error) { return nil, s.deleteSchedule(ctx, in.ID) })
 }
 
 func (s *Server) scheduleReads() {
@@ -156,9 +157,9 @@ func (s *Server) scheduleReads() {
 	route(s, "schedule.read", huma.Operation{
 		OperationID: "schedule-get", Method: http.MethodGet, Path: "/api/v1/schedules/{id}", Summary: "Show a schedule", Tags: []string{"schedule"},
 		Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *schedulePath) (*scheduleOut, error) { return s.scheduleByID(ctx, in.ID) })
+	}, func(ctx context.Context, in *SchedulePath) (*scheduleOut, error) { return s.scheduleByID(ctx, in.ID) })
 	type runs struct {
-		schedulePath
+		SchedulePath
 		Limit int32 `query:"limit" minimum:"1" maximum:"500" default:"50"`
 	}
 	route(s, "schedule.read", huma.Operation{

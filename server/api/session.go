@@ -48,7 +48,7 @@ func accountOf(id auth.Identity) Account {
 
 func (s *Server) sessions() {
 	type signIn struct {
-		remoteAddress
+		RemoteAddress
 		Client    string `header:"X-Pgdrover-Client" enum:"web,api" default:"api" doc:"web: set HttpOnly cookies instead of giving tokens"`
 		UserAgent string `header:"User-Agent"`
 		Body      struct {
@@ -68,7 +68,7 @@ func (s *Server) sessions() {
 	})
 
 	type refresh struct {
-		remoteAddress
+		RemoteAddress
 		Cookie string `header:"Cookie" hidden:"true"`
 		Body   *struct {
 			RefreshToken string `json:"refresh_token,omitempty" maxLength:"200"`
@@ -130,11 +130,11 @@ func (s *Server) opened(t auth.Tokens, id auth.Identity, web bool) *sessionOut {
 	return out
 }
 
-// remoteAddress is resolved from the request, for routes that come before sign-in.
-type remoteAddress struct{ remote string }
+// RemoteAddress is resolved from the request, for routes that come before sign-in.
+type RemoteAddress struct{ remote string }
 
 // Resolve implements huma.Resolver.
-func (r *remoteAddress) Resolve(ctx huma.Context) []error {
+func (r *RemoteAddress) Resolve(ctx huma.Context) []error {
 	r.remote = ctx.RemoteAddr()
 	return nil
 }
