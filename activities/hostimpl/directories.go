@@ -238,14 +238,6 @@ func (v *Verbs) createdBy(operation, real string) (c creation, err error) {
 // removeEmpty removes directories that nothing is in, from the deepest; others have put something there otherwise.
 func removeEmpty(dirs []string) error {
 	for _, d := range dirs {
-		// The log that pg-ctl made beside the data belongs to the same work.
-		if fi, err := os.Lstat(filepath.Join(d, serverLog)); err == nil && fi.Mode().IsRegular() {
-			if n, err := countEntries(target{Existing: d}); err == nil && n == 1 {
-				if err := unlinkPath(filepath.Join(d, serverLog), 0); err != nil {
-					return err
-				}
-			}
-		}
 		err := unlinkPath(d, unix.AT_REMOVEDIR)
 		switch {
 		case err == nil, errors.Is(err, os.ErrNotExist):

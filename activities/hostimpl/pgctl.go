@@ -25,7 +25,7 @@ const (
 	statusPoll = 200 * time.Millisecond
 	// codeStartFailed: the server did not come up; the message has what it logged.
 	codeStartFailed = "start-failed"
-	// serverLog is beside the data directory where no other log is named.
+	// serverLog is in the data directory, where no other log is named.
 	serverLog = "server.log"
 )
 
@@ -144,7 +144,7 @@ func (v *Verbs) newControl(at *attempt, in host.PGCtlIn) (*control, error) {
 	}
 	c.log = in.LogFile
 	if c.log == "" {
-		c.log = filepath.Join(dir, "server.log")
+		c.log = filepath.Join(dir, serverLog)
 	}
 	_, err = at.Notes(&c.notes)
 	return c, err

@@ -178,7 +178,8 @@ func (v *Verbs) nameTypes(ctx context.Context, conn *pgconn.PgConn, c host.PGCon
 		oids[i] = strconv.FormatUint(uint64(r.oids[i]), 10)
 		mods[i] = strconv.FormatInt(int64(r.mods[i]), 10)
 	}
-	const sql = `SELECT pg_catalog.format_type(t.o, t.m) FROM pg_catalog.unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS t(o, m, n) ORDER BY t.n`
+	const sql = `SELECT pg_catalog.format_type(t.o, t.m)
+		FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::int4[])) WITH ORDINALITY AS t(o, m, n) ORDER BY t.n`
 	params := [][]byte{[]byte("{" + strings.Join(oids, ",") + "}"), []byte("{" + strings.Join(mods, ",") + "}")}
 	names := conn.ExecParams(ctx, sql, params, nil, nil, nil).Read()
 	if names.Err != nil {

@@ -69,7 +69,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, removed.Removed)
 	require.Greater(t, removed.Bytes, int64(1<<20))
-	// The parent was made on the way too, and held nothing but the log.
+	// The parent was made on the way too.
 	require.NoDirExists(t, s.data)
 	require.NoDirExists(t, filepath.Dir(s.data))
 	for _, e := range secretLeftovers(t, b) {
