@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 	"github.com/pgdrover/pgdrover/e2e/system"
 	"github.com/pgdrover/pgdrover/workflows"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/pgdrover/pgdrover/workflows/op/optest"
 )
 
 // fixture is what one case works on.
@@ -116,44 +116,14 @@ func (l *lane) must(ctx context.Context, name string, in any) (system.Operation,
 	return o, err
 }
 
-// input fills an operation's input from what is there and from the schema's examples; defaults are left out.
+// input fills an operation's input as the unit tests do, with a port that is free now.
 func input(ctx context.Context, t reflect.Type, values map[string]any) (map[string]any, error) {
-	in := map[string]any{}
-	for _, f := range reflect.VisibleFields(t) {
-		name, rest, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "" || f.Anonymous {
-			continue
-		}
-		if v, ok := values[name]; ok {
-			in[name] = v
-			continue
-		}
-		if name == "port" {
-			p, err := system.FreePort(ctx)
-			if err != nil {
-				return nil, err
-			}
-			in[name] = p
-			continue
-		}
-		example, ok := f.Tag.Lookup("example")
-		if _, hasDefault := f.Tag.Lookup("default"); !ok && (hasDefault || strings.Contains(rest, "omitempty")) {
-			continue
-		}
-		if !ok {
-			return nil, fmt.Errorf("field %s is required and has neither default nor example", name)
-		}
-		if f.Type.Kind() == reflect.String {
-			in[name] = example
-			continue
-		}
-		var v any
-		if err := json.Unmarshal([]byte(example), &v); err != nil {
-			return nil, fmt.Errorf("example of field %s: %w", name, err)
-		}
-		in[name] = v
+	port, err := system.FreePort(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return in, nil
+	values["port"] = port
+	return optest.FillInput(t, values)
 }
 
 // perform asks for the operation, strikes if armed, and waits for its end.

@@ -14,7 +14,7 @@ import (
 type AdoptIn struct {
 	Target
 	Name     string    `json:"name" minLength:"1" maxLength:"63" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the instance in pgdrover"`
-	DBMSUser string    `json:"dbms_user" minLength:"1" maxLength:"63" default:"postgres" doc:"DBMS account the agent uses"`
+	DBMSUser string    `json:"dbms_user,omitempty" minLength:"1" maxLength:"63" default:"postgres" doc:"DBMS account the agent uses"`
 	Password op.Secret `json:"password,omitempty" format:"password" example:"example-Passw0rd" doc:"Its password; empty for trust or peer authentication"`
 	Database string    `json:"database,omitempty" default:"postgres" maxLength:"63" doc:"Database to connect to"`
 }

@@ -19,7 +19,7 @@ type CreateIn struct {
 	Name          string            `json:"name" minLength:"1" maxLength:"63" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the instance in pgdrover" x-group:"Place"`
 	Version       string            `json:"version" minLength:"1" maxLength:"20" pattern:"^[0-9]+(\\.[0-9]+)*$" doc:"Major version, e.g. 15; its server programs must be installed on the host" example:"15" x-group:"Server"`
 	Edition       string            `json:"edition,omitempty" enum:"postgresql,pgpro-standard,pgpro-enterprise" default:"postgresql" doc:"PostgreSQL or an edition of Postgres Pro" x-group:"Server"`
-	Port          int               `json:"port" minimum:"1024" maximum:"65535" default:"5432" doc:"TCP port" x-group:"Place"`
+	Port          int               `json:"port,omitempty" minimum:"1024" maximum:"65535" default:"5432" doc:"TCP port" x-group:"Place"`
 	DataDirectory string            `json:"data_directory" minLength:"2" maxLength:"1000" doc:"Absolute path; it must not exist or be empty" x-group:"Place"`
 	Superuser     string            `json:"superuser,omitempty" minLength:"1" maxLength:"63" default:"postgres" doc:"Name of the superuser, which pgdrover uses as its DBMS account" x-group:"Access"`
 	Password      op.Secret         `json:"password" format:"password" minLength:"1" maxLength:"500" doc:"The superuser's password" example:"example-Passw0rd" x-group:"Access"`
