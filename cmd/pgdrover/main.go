@@ -6,18 +6,20 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pgdrover/pgdrover/cmd/internal/cli"
 )
 
 // version is set by the linker.
 var version = "dev"
 
 func main() {
-	root := &cobra.Command{
-		Use: "pgdrover", Short: "Manages fleets of PostgreSQL", Version: version, SilenceUsage: true, SilenceErrors: true,
-	}
+	root := &cobra.Command{Use: "pgdrover", Short: "Manages fleets of PostgreSQL", Version: version}
 	root.AddCommand(managerCommand(), openAPICommand())
-	if err := root.Execute(); err != nil {
+	c := cli.New(version)
+	if err := c.Add(root); err != nil {
 		fmt.Fprintln(os.Stderr, "pgdrover: "+err.Error())
 		os.Exit(1)
 	}
+	os.Exit(c.Main(root))
 }

@@ -1108,6 +1108,8 @@ type InstanceAdoptIn struct {
 	Name string `json:"name"`
 
 	// Password Its password; empty for trust or peer authentication
+	//
+	// Examples: example-Passw0rd
 	Password *string `json:"password,omitempty"`
 }
 
@@ -1175,6 +1177,8 @@ type InstanceDeleteIn struct {
 	InstanceId openapi_types.UUID `json:"instance_id"`
 
 	// WithData Stop the server and remove its data directory; otherwise pgdrover only forgets the instance
+	//
+	// Examples: true
 	WithData *bool `json:"with_data,omitempty"`
 }
 
@@ -1193,6 +1197,8 @@ type InstanceQueryIn struct {
 	Params *[]*string `json:"params,omitempty"`
 
 	// Sql One statement
+	//
+	// Examples: SELECT 1
 	Sql string `json:"sql"`
 
 	// TimeoutSeconds The statement is canceled after this time

@@ -39,6 +39,8 @@ type field struct {
 	// Element is the kind of a list's items or a map's values.
 	Element  kind
 	Nullable bool
+	// Long texts may come from a file.
+	Long bool
 }
 
 // fields are those of an object's schema: the required ones first, the advanced ones last.
@@ -68,11 +70,14 @@ func (f field) rank() int {
 	return 2
 }
 
+// longText is the length from which a text is offered to come from a file.
+const longText = 10000
+
 func (d *document) field(name string, s *schema) field {
 	s = d.resolve(s)
 	f := field{
 		Name: name, Flag: strings.ReplaceAll(name, "_", "-"), Doc: s.Description, Default: s.Default, Advanced: s.Advanced == "true",
-		Nullable: s.Type.nullable(),
+		Nullable: s.Type.nullable(), Long: s.Widget != "" || s.MaxLength >= longText,
 	}
 	for _, v := range s.Enum {
 		f.Enum = append(f.Enum, fmt.Sprint(v))
@@ -126,7 +131,9 @@ func (d *document) kind(s *schema) kind {
 	return kindJSON
 }
 
-func (k kind) simple() bool { return k == kindString || k == kindInteger || k == kindNumber || k == kindBool }
+func (k kind) simple() bool {
+	return k == kindString || k == kindInteger || k == kindNumber || k == kindBool
+}
 
 // parameters are a list's filters as fields; those of paging are not for people.
 func (d *document) parameters(e endpoint) []field {

@@ -29,7 +29,9 @@ func (c *CLI) output(cmd *cobra.Command, run func(cmd *cobra.Command, args []str
 	format := choice{value: "table", of: formats}
 	cmd.Flags().VarP(&format, "output", "o", "output format: "+strings.Join(formats, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return run(cmd, args, out{cli: c, format: format.value}) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return run(cmd, args, out{cli: c, format: format.value})
+	}
 	return cmd
 }
 

@@ -52,6 +52,8 @@ type schema struct {
 	Additional  json.RawMessage    `json:"additionalProperties"`
 	Examples    []any              `json:"examples"`
 	Advanced    string             `json:"x-advanced"`
+	Widget      string             `json:"x-widget"`
+	MaxLength   int                `json:"maxLength"`
 }
 
 // types is a schema's type: one name, or several of which "null" may be one.
