@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/google/uuid"
 
+	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/server/admit"
@@ -26,6 +27,8 @@ import (
 type Gateway interface {
 	// Invite makes a one-time enrolment token: what is shown, and the hash that is kept.
 	Invite(hostID uuid.UUID, life time.Duration) (text string, hash []byte, expires time.Time, err error)
+	// StoreFacts takes facts that were asked for.
+	StoreFacts(ctx context.Context, hostID uuid.UUID, f host.Facts) error
 	// Forget ends the connections of a revoked host at once.
 	Forget(hostID string)
 }

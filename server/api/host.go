@@ -16,6 +16,8 @@ import (
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/server/auth"
+	"github.com/pgdrover/pgdrover/server/live"
+	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 // Host is a database host.
@@ -112,7 +114,25 @@ func (s *Server) hosts() {
 		OperationID: "host-get", Method: http.MethodGet, Path: "/api/v1/hosts/{id}", Summary: "Show a host", Tags: []string{"host"},
 		Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *HostPath) (*hostOut, error) { return s.hostByID(ctx, in.ID) })
+	route(s, "host.read", huma.Operation{
+		OperationID: "host-refresh-facts", Method: http.MethodPost, Path: "/api/v1/hosts/{id}/refresh-facts", Summary: "Ask a host for its facts now",
+		Tags: []string{"host"}, Errors: []int{http.StatusNotFound}, Description: "The agent's answer is stored and returned; an absent agent is 503 within seconds.",
+	}, func(ctx context.Context, in *HostPath) (*hostOut, error) { return s.refreshFacts(ctx, in.ID) })
 	s.hostChanges()
+}
+
+func (s *Server) refreshFacts(ctx context.Context, id uuid.UUID) (*hostOut, error) {
+	if _, err := s.hostByID(ctx, id); err != nil {
+		return nil, err
+	}
+	f, err := live.Read(ctx, s.Admit.Temporal, id, host.HostFacts, op.Nothing{})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Gateway.StoreFacts(ctx, id, f); err != nil {
+		return nil, err
+	}
+	return s.hostByID(ctx, id)
 }
 
 func (s *Server) hostChanges() {
