@@ -30,7 +30,7 @@ type Profile struct {
 // The profiles. A long StartToClose always comes with a Heartbeat.
 var (
 	// Short is for verbs that end within seconds.
-	Short = Profile{StartToClose: 60 * time.Second}
+	Short = Profile{StartToClose: 20 * time.Second}
 	// Watched is for verbs that may take minutes and say that they live.
 	Watched = Profile{StartToClose: 24 * time.Hour, Heartbeat: 20 * time.Second}
 	// Repo is for what runs beside the manager against the repository.
