@@ -1,6 +1,8 @@
 package embedtemporal
 
 import (
+	"time"
+
 	"go.temporal.io/server/common/dynamicconfig"
 )
 
@@ -17,6 +19,10 @@ func tuning() dynamicconfig.StaticClient {
 		dynamicconfig.TimerProcessorMaxPollRPS.Key():      2000,
 		dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): 2000,
 		dynamicconfig.OutboundProcessorMaxPollRPS.Key():   2000,
+
+		// A task whose wake-up was lost with a killed process waits for the next look: a minute, five for timers, by default.
+		dynamicconfig.TransferProcessorMaxPollInterval.Key(): 2 * time.Second,
+		dynamicconfig.TimerProcessorMaxPollInterval.Key():    2 * time.Second,
 
 		// Concurrent long polls: 1200 by default, one for each agent and a few for the manager.
 		dynamicconfig.FrontendMaxConcurrentLongRunningRequestsPerInstance.Key(): 20000,
