@@ -98,9 +98,13 @@ func (d *drawn) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-func (d *drawn) output(step, text string) {
+func (d *drawn) output(s apiclient.Step, text string) {
 	d.wipe()
-	d.plain.output(step, text)
+	if s.Step != d.partialOf {
+		d.rest()
+		fmt.Fprintln(d.w, "    "+oneLine(s.Title)+":")
+	}
+	d.pieces(s.Step, text)
 	d.draw()
 }
 
@@ -151,7 +155,7 @@ func (d *drawn) draw() {
 	}
 	note := d.note
 	if note == "" {
-		note = standing(d.op)
+		note = standing(d.op, now)
 	}
 	if note != "" {
 		lines = append(lines, "  "+spin+" "+note)

@@ -133,6 +133,10 @@ func problem(status int, body []byte) *Error {
 	}
 	_ = json.Unmarshal(body, &e.Extra)
 	e.Detail, e.Code, e.Fields = p.Detail, p.Code, p.Errors
+	if general := "The request is not valid"; len(e.Fields) > 0 && strings.HasPrefix(e.Detail, general+": ") {
+		// The rest is the first field's message, which has a line of its own.
+		e.Detail = general + "."
+	}
 	for i, f := range e.Fields {
 		e.Fields[i].Location = strings.TrimPrefix(strings.TrimPrefix(f.Location, "body."), "query.")
 	}

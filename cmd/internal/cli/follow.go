@@ -18,7 +18,7 @@ type view interface {
 	// update is told everything at each look.
 	update(op apiclient.Operation, steps []apiclient.Step)
 	// output is a piece of a step's output.
-	output(step, text string)
+	output(step apiclient.Step, text string)
 	// lost and back tell of the connection to the manager.
 	lost(err error)
 	back()
@@ -31,7 +31,7 @@ type view interface {
 type silent struct{}
 
 func (silent) update(apiclient.Operation, []apiclient.Step) {}
-func (silent) output(string, string)                        {}
+func (silent) output(apiclient.Step, string)                {}
 func (silent) lost(error)                                   {}
 func (silent) back()                                        {}
 func (silent) frame()                                       {}
@@ -49,7 +49,16 @@ type follower struct {
 type reading struct {
 	from, begin  int64
 	run, attempt int32
-	ended        bool
+	// ended is when the step was first seen ended.
+	ended time.Time
+}
+
+// settled is how long after a step's end its last output may still be on its way.
+const settled = 3 * time.Second
+
+// late tells that output may still come.
+func (r *reading) late(now time.Time) bool {
+	return r.ended.IsZero() || (r.begin >= 0 && now.Sub(r.ended) < settled)
 }
 
 // follow looks until the operation has ended. It survives a manager that goes away for a while; only what no waiting
@@ -76,9 +85,9 @@ func (c *client) follow(ctx context.Context, id string, v view) (apiclient.Opera
 			pause = min(pause*2, c.cli.Pace.RetryMax)
 			continue
 		}
-		v.back()
 		pause = c.cli.Pace.Retry
 		if final(op.State) {
+			f.last(ctx)
 			return op, raw, nil
 		}
 		f.idle(ctx, wake)
@@ -121,6 +130,18 @@ func (f *follower) idle(ctx context.Context, wake <-chan struct{}) {
 	}
 }
 
+// last reads once more what steps wrote at their very end.
+func (f *follower) last(ctx context.Context) {
+	for _, r := range f.read {
+		if r.begin >= 0 && r.late(f.c.cli.Now()) {
+			if sleep(ctx, 2*f.c.cli.Pace.Gap) == nil {
+				_, _, _ = f.look(ctx) // the operation has ended; what was seen stands
+			}
+			return
+		}
+	}
+}
+
 // look fetches everything and shows it.
 func (f *follower) look(ctx context.Context) (apiclient.Operation, []byte, error) {
 	// The operation is read first: what is final then has all its steps.
@@ -134,6 +155,7 @@ func (f *follower) look(ctx context.Context) (apiclient.Operation, []byte, error
 	if err != nil {
 		return op, nil, err
 	}
+	f.view.back()
 	if _, none := f.view.(silent); !none {
 		for _, s := range steps.Items {
 			if err := f.outputOf(rctx, s); err != nil {
@@ -152,12 +174,12 @@ func (f *follower) outputOf(ctx context.Context, s apiclient.Step) error {
 		r = &reading{run: -1, begin: -1}
 		f.read[s.Step] = r
 	}
-	if r.ended && r.attempt == s.Attempt {
-		return nil
-	}
 	if r.attempt != s.Attempt {
 		// Offsets begin anew with each run.
-		r.from, r.attempt = 0, s.Attempt
+		r.from, r.attempt, r.ended = 0, s.Attempt, time.Time{}
+	}
+	if !r.late(f.c.cli.Now()) {
+		return nil
 	}
 	for {
 		params := &apiclient.OperationOutputParams{Step: &s.Step, Offset: &r.from}
@@ -170,7 +192,7 @@ func (f *follower) outputOf(ctx context.Context, s apiclient.Step) error {
 				continue
 			}
 			r.run, r.begin = chunk.Run, chunk.Offset
-			f.view.output(s.Title, chunk.Text)
+			f.view.output(s, chunk.Text)
 		}
 		// The manager counts bytes; the text here may have other ones in place of what was no text.
 		if len(page.Chunks) == 0 || page.NextOffset <= r.from {
@@ -178,7 +200,9 @@ func (f *follower) outputOf(ctx context.Context, s apiclient.Step) error {
 		}
 		r.from = page.NextOffset
 	}
-	r.ended = s.State != apiclient.StepStateRunning && s.State != apiclient.StepStateRetrying
+	if r.ended.IsZero() && s.State != apiclient.StepStateRunning && s.State != apiclient.StepStateRetrying {
+		r.ended = f.c.cli.Now()
+	}
 	return nil
 }
 

@@ -163,7 +163,7 @@ func (in *input) secretFlags(fs *pflag.FlagSet, v *value) {
 	}
 	fs.BoolVar(&v.stdin, f.Flag+"-stdin", false,
 		fmt.Sprintf("read from standard input: %s (default: $%s, else %s)", lowerFirst(f.Doc), in.variable(f), how))
-	fs.StringVar(&v.file, f.Flag+"-file", "", "read it from the first line of a file")
+	fs.StringVar(&v.file, f.Flag+"-file", "", "read it from a file")
 }
 
 // variable is the environment's name of a secret.
@@ -199,15 +199,13 @@ func (f field) help() string {
 	return strings.ReplaceAll(text, "`", "'")
 }
 
-// lowerFirst makes a sentence's beginning fit a flag's help; names in capitals stay.
+// lowerFirst makes a sentence's beginning fit a flag's help; names and abbreviations keep their capitals.
 func lowerFirst(s string) string {
-	if len(s) > 1 && s[1] >= 'a' && s[1] <= 'z' {
-		return strings.ToLower(s[:1]) + s[1:]
+	word, _, _ := strings.Cut(s, " ")
+	if word == "" || (len(word) > 1 && strings.ToLower(word[1:]) != word[1:]) {
+		return s
 	}
-	if strings.HasPrefix(s, "A ") {
-		return "a" + s[1:]
-	}
-	return s
+	return strings.ToLower(s[:1]) + s[1:]
 }
 
 // complete offers an enum's values and the names of objects.

@@ -112,7 +112,7 @@ func showOperation(ctx context.Context, cl *client, id string, o out) error {
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(o.cli.Out)
-		if err := table(o.cli.Out, "STATE HOST TOOK STEP", rows); err != nil {
+		if err := table(o.cli.Out, "STATE HOST TOOK STEP", dashes(rows)); err != nil {
 			return err
 		}
 	}
@@ -247,9 +247,13 @@ func (o out) outcome(op apiclient.Operation) error {
 	if op.Plan != nil && len(*op.Plan) > 0 {
 		rows := make([][]string, 0, len(*op.Plan))
 		for _, p := range *op.Plan {
-			rows = append(rows, []string{p.Does, deref(p.Host), p.Title})
+			host := deref(p.Host)
+			if host != "" && host == deref(op.HostId) {
+				host = deref(op.HostName)
+			}
+			rows = append(rows, []string{p.Does, host, p.Title})
 		}
-		return table(o.cli.Out, "DOES HOST STEP", rows)
+		return table(o.cli.Out, "DOES HOST STEP", dashes(rows))
 	}
 	result, ok := op.Result.(map[string]any)
 	if !ok || len(result) == 0 || op.DryRun {
@@ -280,6 +284,9 @@ func (o out) resultTable(columns, rows []any, result map[string]any) error {
 		var line []string
 		values, _ := r.([]any)
 		for _, v := range values {
+			if v == nil {
+				v = "NULL"
+			}
 			line = append(line, plainText(v))
 		}
 		cells = append(cells, line)

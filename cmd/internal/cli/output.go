@@ -90,7 +90,7 @@ func (o out) list(p page, names []string, head string, rows [][]string) error {
 		fmt.Fprintln(o.cli.Err, "Nothing found.")
 		return nil
 	}
-	if err := table(o.cli.Out, head, rows); err != nil {
+	if err := table(o.cli.Out, head, dashes(rows)); err != nil {
 		return err
 	}
 	if p.Total > int64(len(rows)) && p.NextCursor != "" {
@@ -104,18 +104,28 @@ func table(w io.Writer, head string, rows [][]string) error {
 	fmt.Fprintln(tw, strings.ReplaceAll(head, " ", "\t"))
 	for _, r := range rows {
 		for i, cell := range r {
-			if r[i] = oneLine(cell); r[i] == "" {
-				r[i] = "-"
-			}
+			r[i] = oneLine(cell)
 		}
 		fmt.Fprintln(tw, strings.Join(r, "\t"))
 	}
 	return tw.Flush()
 }
 
+// dashes stand where nothing is, so that columns can be counted.
+func dashes(rows [][]string) [][]string {
+	for _, r := range rows {
+		for i, cell := range r {
+			if cell == "" {
+				r[i] = "-"
+			}
+		}
+	}
+	return rows
+}
+
 func writeJSON(w io.Writer, body []byte) error {
 	var b bytes.Buffer
-	if err := json.Indent(&b, body, "", "  "); err != nil {
+	if err := json.Indent(&b, bytes.TrimSpace(body), "", "  "); err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
 	b.WriteByte('\n')

@@ -242,7 +242,7 @@ func failure(op apiclient.Operation) error {
 	case "past-point-of-no-return":
 		e.Fields = append(e.Fields, Field{Message: "It was past the point of no return; nothing was undone."})
 	}
-	e.Fields = append(e.Fields, Field{Message: "See pgdrover operations show " + op.Id})
+	e.Hint = strings.TrimSpace(e.Hint + "\nSee pgdrover operations show " + op.Id)
 	return e
 }
 

@@ -72,7 +72,7 @@ func (p *plain) tell(op apiclient.Operation) {
 	if p.op.Id == "" {
 		fmt.Fprintln(p.w, heading(op))
 	}
-	if state := standing(op); state != p.state {
+	if state := standing(op, p.cli.Now()); state != p.state {
 		p.state = state
 		if state != "" {
 			fmt.Fprintln(p.w, "  "+state)
@@ -106,7 +106,18 @@ func (p *plain) step(s apiclient.Step) {
 	fmt.Fprintf(p.w, "  %-8s %s\n", word(s), described(s, p.cli.Now()))
 }
 
-func (p *plain) output(step, text string) {
+func (p *plain) output(s apiclient.Step, text string) {
+	if p.steps[s.Step] == nil {
+		// A short step's output is read when it has ended; it comes below its step all the same.
+		begun := s
+		begun.State, begun.EndedAt, begun.Failure = apiclient.StepStateRunning, nil, nil
+		p.step(begun)
+	}
+	p.pieces(s.Step, text)
+}
+
+// pieces writes the whole lines of output and keeps the rest.
+func (p *plain) pieces(step, text string) {
 	if step != p.partialOf {
 		p.rest()
 		p.partialOf = step
@@ -163,17 +174,19 @@ func (p *plain) end()   { p.rest() }
 func heading(op apiclient.Operation) string {
 	text := oneLine(op.Title)
 	if name := deref(op.TargetName); name != "" && !strings.Contains(text, name) {
-		text += " " + oneLine(name)
+		text += ": " + oneLine(name)
 	}
 	return text + "  (operation " + op.Id + ")"
 }
 
 // standing tells what a person should know beside the steps.
-func standing(op apiclient.Operation) string {
+func standing(op apiclient.Operation, now time.Time) string {
 	var notes []string
 	switch {
 	case final(op.State):
 		return ""
+	case op.State == apiclient.OperationStateAccepted && now.Sub(op.AcceptedAt) < 2*time.Second:
+		// It is about to start.
 	case op.State == apiclient.OperationStateWaiting || deref(op.WaitingFor) != "":
 		notes = append(notes, "waiting for "+waitingFor(op))
 	case op.State != apiclient.OperationStateRunning:
