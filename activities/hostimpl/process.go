@@ -17,7 +17,7 @@ import (
 
 const (
 	// endGrace is what a program gets between being asked to end and being killed.
-	endGrace = 10 * time.Second
+	endGrace = 5 * time.Second
 	// drainGrace is how long output is read after the program's end: a server it started may hold the pipe for ever.
 	drainGrace = 500 * time.Millisecond
 	// stepVariable marks a program's environment, to find it again if we are killed before its number is noted.
