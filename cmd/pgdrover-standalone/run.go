@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,12 +31,9 @@ func (c *config) environment() error {
 	if c.home == "" {
 		c.home = os.Getenv("PGDROVER_HOME")
 	}
-	if c.home == "" {
-		c.home = ".pgdrover"
-	}
 	var err error
-	if c.home, err = filepath.Abs(c.home); err != nil {
-		return fmt.Errorf("home folder: %w", err)
+	if c.home, err = homeFolder(c.home); err != nil {
+		return err
 	}
 	if v := os.Getenv("PGDROVER_PORT"); v != "" && c.port == 0 {
 		if c.port, err = strconv.Atoi(v); err != nil || c.port < 1 || c.port > 65535 {
@@ -46,6 +44,31 @@ func (c *config) environment() error {
 		c.port = 8080
 	}
 	return nil
+}
+
+// elsewhere is where state goes when root starts pgdrover in a folder that the unprivileged user of the repository
+// cannot pass through, such as /root; a person who names a folder gets an error instead.
+const elsewhere = "/var/lib/pgdrover"
+
+func homeFolder(wish string) (string, error) {
+	home, err := filepath.Abs(cmp.Or(wish, ".pgdrover"))
+	if err != nil {
+		return "", fmt.Errorf("home folder: %w", err)
+	}
+	if wish != "" || os.Geteuid() != 0 {
+		return home, nil
+	}
+	for dir := filepath.Dir(home); dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return "", fmt.Errorf("home folder: %w", err)
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			fmt.Printf("%s is closed to the user that runs PostgreSQL: state is kept in %s (PGDROVER_HOME changes it).\n", dir, elsewhere)
+			return elsewhere, nil
+		}
+	}
+	return home, nil
 }
 
 // run starts the parts in the order in which they need each other and stops them in reverse.
@@ -149,6 +172,7 @@ func (s *system) startManager(ctx context.Context) error {
 	cfg.Gateway.Names = append(cfg.Gateway.Names, "localhost", "127.0.0.1")
 	s.manager, err = app.Start(s.background, cfg, app.Options{
 		Version: version, Log: s.log, TemporalTLS: s.temporal.ClientTLS(), TemporalUI: s.temporal.UIHandler(), Listener: s.listener,
+		AgentProgram: app.AgentProgram(),
 	})
 	if err != nil {
 		return fmt.Errorf("start the manager: %w", err)

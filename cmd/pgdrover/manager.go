@@ -36,7 +36,7 @@ func managerCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			m, err := app.Start(ctx, cfg, app.Options{Version: version, Log: log})
+			m, err := app.Start(ctx, cfg, app.Options{Version: version, Log: log, AgentProgram: app.AgentProgram()})
 			if err != nil {
 				return err
 			}

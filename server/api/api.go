@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -49,8 +50,8 @@ type Config struct {
 	TemporalUI string
 	// TemporalReady tells whether Temporal answers, for readiness.
 	TemporalReady func(ctx context.Context) error
-	// AgentBinary is the path of the agent's program for the install command; empty where it is not served.
-	AgentBinary string
+	// Installs tells that the agent's program is served at /install/, for the one-line install command.
+	Installs bool
 }
 
 // Server is the API.
@@ -181,6 +182,7 @@ func (s *Server) identify(ctx huma.Context, next func(huma.Context)) {
 	}
 	ctx = huma.WithContext(ctx, auth.WithIdentity(ctx.Context(), id))
 	ctx = huma.WithValue(ctx, remoteKey{}, remote(ctx))
+	ctx = huma.WithValue(ctx, baseKey{}, BaseURL(ctx.TLS() != nil, ctx.Host()))
 	next(ctx)
 }
 
@@ -196,6 +198,21 @@ func (s *Server) person(ctx context.Context, header http.Header) (auth.Identity,
 }
 
 type remoteKey struct{}
+
+type baseKey struct{}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9.:\[\]_-]{1,255}$`)
+
+// BaseURL is how the sender of a request reached this manager; empty where the Host header is no host.
+func BaseURL(secure bool, host string) string {
+	if !hostName.MatchString(host) {
+		return ""
+	}
+	if secure {
+		return "https://" + host
+	}
+	return "http://" + host
+}
 
 func remote(ctx huma.Context) string { return ctx.RemoteAddr() }
 

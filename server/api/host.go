@@ -239,7 +239,7 @@ func (s *Server) addHost(ctx context.Context, in hostBody) (Enrollment, error) {
 	var e Enrollment
 	err := s.DB.InTx(ctx, func(ctx context.Context, q *gen.Queries) error {
 		if _, err := q.InsertHost(ctx, id, in.Name, labelsJSON(in.Labels)); err != nil {
-			return hostName(err, in.Name)
+			return hostNameTaken(err, in.Name)
 		}
 		var err error
 		if e, err = s.token(ctx, q, id); err != nil {
@@ -258,7 +258,7 @@ func (s *Server) addHost(ctx context.Context, in hostBody) (Enrollment, error) {
 	return e, nil
 }
 
-func hostName(err error, name string) error {
+func hostNameTaken(err error, name string) error {
 	if db.Constraint(err) == "host_name_key" {
 		return errs.New(errs.Conflict, "name-taken", "There is already a host named %s.", name).At("body.name", "is taken")
 	}
@@ -302,8 +302,16 @@ func (s *Server) token(ctx context.Context, q *gen.Queries, id uuid.UUID) (Enrol
 	}
 	return Enrollment{
 		Token: text, ExpiresAt: expires,
-		InstallCommand: "sudo pgdrover-agent enroll " + text + " && sudo systemctl enable --now pgdrover-agent",
+		InstallCommand: s.installCommand(ctx, text),
 	}, nil
+}
+
+func (s *Server) installCommand(ctx context.Context, token string) string {
+	base, _ := ctx.Value(baseKey{}).(string)
+	if !s.Installs || base == "" {
+		return "sudo pgdrover-agent enroll " + token + " && sudo systemctl enable --now pgdrover-agent"
+	}
+	return "curl -fsS " + base + "/install/agent.sh | sudo sh -s -- " + token
 }
 
 func (s *Server) updateHost(ctx context.Context, id uuid.UUID, match string, in hostBody) (*hostOut, error) {
@@ -320,7 +328,7 @@ func (s *Server) updateHost(ctx context.Context, id uuid.UUID, match string, in 
 			labels = labelsJSON(in.Labels)
 		}
 		if _, err := q.UpdateHost(ctx, in.Name, labels, id); err != nil {
-			return hostName(err, in.Name)
+			return hostNameTaken(err, in.Name)
 		}
 		return s.hostChanged(ctx, q, "host-update", id, in.Name)
 	})

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 )
 
 // Logger makes the process's logger on standard error.
@@ -35,4 +36,17 @@ func (m *Manager) Announce(w io.Writer) {
 		fmt.Fprint(w, ", password as given in PGDROVER_ADMIN_PASSWORD")
 	}
 	fmt.Fprintln(w)
+}
+
+// AgentProgram finds the agent's program beside this one; empty if it is not there.
+func AgentProgram() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	p := filepath.Join(filepath.Dir(self), "pgdrover-agent")
+	if _, err := os.Stat(p); err != nil {
+		return ""
+	}
+	return p
 }

@@ -50,6 +50,8 @@ type Options struct {
 	TemporalTLS *tls.Config
 	// TemporalUI is served at /temporal/ to administrators; nil without one.
 	TemporalUI http.Handler
+	// AgentProgram is handed out to hosts that are about to be enrolled; empty if it is not here.
+	AgentProgram string
 	// Listener, where given, is used instead of Config.Listen.
 	Listener net.Listener
 }
@@ -238,9 +240,14 @@ func (m *Manager) assemble(ctx context.Context, sealer *secret.Sealer) error {
 	}
 	s := api.New(api.Config{
 		DB: m.DB, Auth: m.Auth, Admit: adm, Schedule: sched, Events: hub, Gateway: m.Gateway, Log: m.log, Version: m.opt.Version,
-		SecureCookies: m.cfg.TLS.CertFile != "", TemporalUI: ui, TemporalReady: m.temporalReady,
+		SecureCookies: m.cfg.TLS.CertFile != "", TemporalUI: ui, TemporalReady: m.temporalReady, Installs: m.opt.AgentProgram != "",
 	})
 	web.Mount(s, m.opt.TemporalUI)
+	if m.opt.AgentProgram != "" {
+		if err := web.MountInstall(s, m.opt.AgentProgram); err != nil {
+			return err
+		}
+	}
 	if err := m.startWorker(ctx, adm, sched); err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func showOperation(ctx context.Context, cl *client, id string, o out) error {
 		}
 		return o.show(body, "operation/"+op.Id, nil)
 	}
-	if err := o.show(body, "", func(d *details) { describe(d, op) }); err != nil {
+	if err := o.show(body, "", func(d *details) { describe(d, op, cl.server) }); err != nil {
 		return err
 	}
 	rows := make([][]string, 0, len(steps.Items))
@@ -131,7 +131,7 @@ func withSteps(op, steps []byte) ([]byte, error) {
 	return append(op[:len(op)-1:len(op)-1], append(append([]byte(`,"steps":`), page.Items...), '}')...), nil
 }
 
-func describe(d *details, op apiclient.Operation) {
+func describe(d *details, op apiclient.Operation, server string) {
 	d.add("Operation", op.Title)
 	d.add("ID", op.Id)
 	d.add("State", operationState(op))
@@ -152,7 +152,11 @@ func describe(d *details, op apiclient.Operation) {
 	if input, err := json.Marshal(op.Input); err == nil && op.Input != nil {
 		d.add("Input", string(input))
 	}
-	d.optional("In Temporal", op.TemporalUrl)
+	if url := deref(op.TemporalUrl); strings.HasPrefix(url, "/") {
+		d.add("In Temporal", server+url)
+	} else {
+		d.add("In Temporal", url)
+	}
 }
 
 func (c *CLI) followCommand() *cobra.Command {
