@@ -163,12 +163,21 @@ const shortestSecret = 4
 func newRedact(to io.Writer, values []string) *redact {
 	r := &redact{to: to}
 	for _, v := range values {
-		if v = strings.TrimSpace(v); len(v) >= shortestSecret {
-			r.values = append(r.values, []byte(v))
-			r.keep = max(r.keep, len(v)-1)
+		if v = strings.TrimSpace(v); len(v) < shortestSecret {
+			continue
+		}
+		for _, form := range writtenForms(v) {
+			r.values = append(r.values, []byte(form))
+			r.keep = max(r.keep, len(form)-1)
 		}
 	}
 	return r
+}
+
+// writtenForms are the value and how it looks within an SQL literal: initdb prints the statement that failed.
+func writtenForms(v string) []string {
+	quoted := strings.ReplaceAll(v, "'", "''")
+	return slices.Compact([]string{v, quoted, strings.ReplaceAll(quoted, `\`, `\\`)})
 }
 
 func (r *redact) Write(p []byte) (int, error) {

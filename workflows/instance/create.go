@@ -74,6 +74,9 @@ func checkCreate(in CreateIn) []op.FieldError {
 	if strings.ContainsAny(in.Superuser, "\n\r\x00") || strings.HasPrefix(in.Superuser, "pg_") {
 		fe = append(fe, op.FieldError{Field: "superuser", Message: "must not start with pg_ or contain line breaks"})
 	}
+	if strings.ContainsAny(in.Superuser, "\"'$\\") {
+		fe = append(fe, op.FieldError{Field: "superuser", Message: "must not contain quotes, $ or backslashes: initdb does not take them"})
+	}
 	if strings.ContainsAny(string(in.Password), "\n\r\x00") {
 		fe = append(fe, op.FieldError{Field: "password", Message: "must not contain line breaks"})
 	}
