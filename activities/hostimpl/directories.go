@@ -119,6 +119,12 @@ func give(d *os.File, perm uint32, uid, gid int) error {
 
 func (v *Verbs) fileRemove(ctx context.Context, at *attempt, in host.FileRemoveIn) (out host.FileRemoveOut, err error) {
 	t, err := v.locate(in.Path, toReplace, false)
+	if err != nil && in.IfCreatedBy != "" {
+		// A path that was refused to be made is refused here too; the undo has nothing to do there.
+		if made, jerr := v.createdBy(in.IfCreatedBy, in.Path); jerr == nil && !made.found {
+			return out, nil
+		}
+	}
 	if err != nil {
 		return out, err
 	}
