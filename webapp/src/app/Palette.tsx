@@ -1,4 +1,4 @@
-import { Kbd, Text, UnstyledButton } from '@mantine/core'
+import { Kbd, Modal, Text, UnstyledButton } from '@mantine/core'
 import { useDebouncedValue } from '@mantine/hooks'
 import { Spotlight, spotlight } from '@mantine/spotlight'
 import { useQuery } from '@tanstack/react-query'
@@ -53,15 +53,15 @@ export function Palette() {
       scrollable
       clearQueryOnClose
       radius="lg"
-      aria-label="Search or run"
     >
+      <Modal.Title className="visually-hidden">Search or run</Modal.Title>
       <Spotlight.Search placeholder="Find an object, a page, an operation…" leftSection={<IconSearch size={18} aria-hidden />} aria-label="Search" />
       <Spotlight.ActionsList>
         {groups.map((group) =>
           group.entries.length > 0 ? (
             <Spotlight.ActionsGroup key={group.label} label={group.label}>
               {group.entries.map((entry) => (
-                <Spotlight.Action key={entry.key} onClick={entry.run} className={classes.entry}>
+                <Spotlight.Action key={entry.key} onClick={entry.run} className={classes.entry} tabIndex={0}>
                   {entry.icon}
                   <span className={classes.label}>
                     {entry.label}

@@ -6,7 +6,9 @@ export function Root() {
   return (
     <>
       <Outlet />
-      <Notifications position="top-right" limit={4} />
+      <section aria-label="Messages">
+        <Notifications position="bottom-center" limit={4} withinPortal={false} />
+      </section>
     </>
   )
 }

@@ -14,7 +14,8 @@ import { Palette, PaletteButton } from './Palette'
 import { Rail } from './Rail'
 import classes from './Shell.module.css'
 
-const OperationDialog = lazy(() => import('@/features/operation/OperationDialog').then((module) => ({ default: module.OperationDialog })))
+const loadDialog = () => import('@/features/operation/OperationDialog').then((module) => ({ default: module.OperationDialog }))
+const OperationDialog = lazy(loadDialog)
 
 export function Shell() {
   const client = useQueryClient()
@@ -73,8 +74,12 @@ export function Shell() {
   )
 }
 
-// The dialog's script is read when somebody first wants it.
+// The dialog's script is not needed for the first page; it is fetched when that has been drawn.
 function LazyDialog() {
+  useEffect(() => {
+    const timer = setTimeout(() => void loadDialog().catch(() => undefined), 2000)
+    return () => clearTimeout(timer)
+  }, [])
   const wanted = useDialogRequest() !== undefined
   const used = useRef(false)
   if (wanted) used.current = true

@@ -15,6 +15,7 @@ function NotFound() {
   return (
     <EmptyState
       icon={IconMapQuestion}
+      alone
       title="There is nothing here"
       action={
         <Button renderRoot={(props) => <Link {...props} to="/" />} variant="default">
@@ -68,7 +69,6 @@ const app = createRoute({
   getParentRoute: () => root,
   id: 'app',
   component: Shell,
-  notFoundComponent: NotFound,
   beforeLoad: async ({ location }) => {
     try {
       await queryClient.ensureQueryData(meQuery)
@@ -162,6 +162,7 @@ const routes = [
     component: lazyRouteComponent(() => import('@/features/audit/AuditPage'), 'AuditPage'),
   }),
   createRoute({ getParentRoute: () => app, path: '/settings', component: lazyRouteComponent(() => import('@/features/settings/SettingsPage'), 'SettingsPage') }),
+  createRoute({ getParentRoute: () => app, path: '$', component: NotFound }),
 ] as const
 
 export const router = createRouter({

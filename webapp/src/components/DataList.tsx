@@ -152,7 +152,7 @@ function HeaderCell<Row>({ column, sort, onSort }: HeaderProps<Row>) {
     <th scope="col" className={className} style={{ width: column.width }} aria-sort={up ? 'ascending' : down ? 'descending' : 'none'}>
       <button type="button" className={classes.sort} onClick={() => onSort(next)} data-active={up || down || undefined}>
         {column.header}
-        <SortIcon size={14} aria-hidden />
+        <SortIcon size={13} aria-hidden />
       </button>
     </th>
   )

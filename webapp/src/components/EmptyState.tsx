@@ -9,16 +9,18 @@ interface Props {
   children: ReactNode
   action?: ReactNode
   docs?: { href: string; label: string }
+  // The page has no other title.
+  alone?: boolean
 }
 
 // EmptyState teaches: what belongs here and the one button to begin with.
-export function EmptyState({ icon: EmptyIcon, title, children, action, docs }: Props) {
+export function EmptyState({ icon: EmptyIcon, title, children, action, docs, alone = false }: Props) {
   return (
     <Stack align="center" gap={8} py={48} px={24} className={classes.empty}>
       <span className={classes.icon}>
         <EmptyIcon size={28} stroke={1.5} aria-hidden />
       </span>
-      <Title order={2} size="h3" mt={8}>
+      <Title order={alone ? 1 : 2} size="h3" mt={8}>
         {title}
       </Title>
       <Text c="dimmed" maw={520} ta="center" component="div">

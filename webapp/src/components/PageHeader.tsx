@@ -37,7 +37,7 @@ export function PageHeader({ title, status, facts, actions, up, lead }: Props) {
         {actions ? <Group gap={8}>{actions}</Group> : null}
       </div>
       {lead ? (
-        <Text c="dimmed" component="div" mt={4}>
+        <Text c="dimmed" component="div" mt={4} className="prose">
           {lead}
         </Text>
       ) : null}

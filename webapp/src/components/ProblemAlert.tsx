@@ -28,7 +28,7 @@ export function ProblemAlert({ error, title, retry }: Props) {
         </List>
       )}
       {problem.holder && (
-        <Text size="sm" mt={4} c="var(--mantine-color-text)">
+        <Text size="sm" mt={4} c="var(--mantine-color-text)" className="prose">
           Held by{' '}
           <Anchor size="sm" renderRoot={(props) => <Link {...props} to="/operations/$id" params={{ id: problem.holder?.operation_id ?? '' }} />}>
             {problem.holder.title}

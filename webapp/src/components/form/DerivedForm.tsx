@@ -1,7 +1,7 @@
 // Not from the index: that brings a test registry along.
 import Form from '@rjsf/core/lib/components/Form.js'
 import type { RJSFSchema, UiSchema } from '@rjsf/utils'
-import { useMemo, useRef, useState, type ReactNode } from 'react'
+import { useEffect, useMemo, useRef, useState, type ReactNode } from 'react'
 import type { Schema } from '@/api/types'
 import { fields } from './fields'
 import { cleanSchema, hintsOf } from './schema'
@@ -36,12 +36,17 @@ export function DerivedForm(props: Props) {
   const uiSchema = useMemo(() => merge(hintsOf(shown), ui), [shown, ui])
   // A field complains once somebody has been in it, or once somebody tried to send the form.
   const [touched, setTouched] = useState<ReadonlySet<string>>(new Set())
-  const [tried, setTried] = useState(false)
+  const [tries, setTries] = useState(0)
   const formRef = useRef<HTMLDivElement>(null)
+
+  // The faults are drawn; the first of them takes the focus.
+  useEffect(() => {
+    if (tries > 0) formRef.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus()
+  }, [tries])
 
   const context: FormContext = {
     touched,
-    tried,
+    tried: tries > 0,
     faults: faults ?? {},
     value,
     set: (patch) => onChange({ ...value, ...patch }),
@@ -71,11 +76,7 @@ export function DerivedForm(props: Props) {
         onChange={({ formData }) => onChange((formData ?? {}) as Record<string, unknown>)}
         onBlur={(field) => setTouched((before) => (before.has(field) ? before : new Set(before).add(field)))}
         onSubmit={() => onSubmit()}
-        onError={() => {
-          setTried(true)
-          // The faults are drawn first; then the first of them takes the focus.
-          setTimeout(() => formRef.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus(), 0)
-        }}
+        onError={() => setTries((count) => count + 1)}
       >
         {props.children ?? <></>}
       </Form>

@@ -52,9 +52,22 @@ function isAdvanced(property: Schema): boolean {
   return property['x-advanced'] === true || property['x-advanced'] === 'true'
 }
 
+// orderedFields puts fields in their declared order where the schema tells it (x-order). JSON objects have none: then
+// what must be filled in comes first, in the order in which it is listed.
+export function orderedFields(schema: Schema): [name: string, property: Schema][] {
+  const required = schema.required ?? []
+  const rank = ([name, property]: [string, Schema]): number => {
+    const order = Number(property['x-order'] ?? Number.NaN)
+    if (!Number.isNaN(order)) return order
+    const at = required.indexOf(name)
+    return at < 0 ? 1000 : at
+  }
+  return Object.entries(schema.properties ?? {}).sort((a, b) => rank(a) - rank(b))
+}
+
 export function shapeOf(schema: Schema): FormShape {
   const shape: FormShape = { sections: [], advanced: [] }
-  for (const [name, property] of Object.entries(schema.properties ?? {})) {
+  for (const [name, property] of orderedFields(schema)) {
     const sections = isAdvanced(property) ? shape.advanced : shape.sections
     const group = property['x-group']
     const title = typeof group === 'string' ? fieldTitle(group) : ''
@@ -94,6 +107,17 @@ export function hintsOf(schema: Schema): UiHints {
     hints[name] = hint
   }
   return hints
+}
+
+// summaryOf tells in words what was filled in, without secrets and without what was left as it is by default.
+export function summaryOf(schema: Schema, value: Record<string, unknown>): { label: string; value: string }[] {
+  const secrets = secretFields(schema)
+  return orderedFields(schema).flatMap(([name, property]) => {
+    const each = value[name]
+    if (each === undefined || each === '' || each === false) return []
+    const text = secrets.has(name) ? '••••••••' : typeof each === 'string' ? each : each === true ? 'yes' : JSON.stringify(each)
+    return [{ label: property.title ?? fieldTitle(name), value: text }]
+  })
 }
 
 // secretFields are not shown again, neither in a copied request nor in a summary.

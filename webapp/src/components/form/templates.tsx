@@ -15,7 +15,7 @@ function ObjectFieldTemplate(props: ObjectFieldTemplateProps) {
   const { properties, schema, title, description, fieldPathId, registry } = props
   const nested = fieldPathId.path.length > 0
   const shape = shapeOf(schema as Schema)
-  const byName = new Map(properties.map((property) => [property.name, property.content]))
+  const byName = new Map(properties.filter((property) => !property.hidden).map((property) => [property.name, property.content]))
   const faulty = new Set([...Object.keys(props.errorSchema ?? {}), ...Object.keys(contextOf({ registry }).faults)])
   const advancedFaulty = contextOf({ registry }).tried && shape.advanced.some((section) => section.fields.some((name) => faulty.has(name)))
   const body = (
@@ -50,6 +50,7 @@ function ObjectFieldTemplate(props: ObjectFieldTemplateProps) {
 
 function Section({ section, content }: { section: FormSection; content: Map<string, ReactNode> }) {
   const id = useId()
+  if (!section.fields.some((name) => content.has(name))) return null
   const fields = <Stack gap={16}>{section.fields.map((name) => (content.has(name) ? <div key={name}>{content.get(name)}</div> : null))}</Stack>
   if (!section.title) return fields
   return (

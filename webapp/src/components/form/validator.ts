@@ -73,7 +73,7 @@ export function faultsOf(schema: RJSFSchema, value: unknown): { path: string[]; 
     const path = pathOf(unit.instanceLocation)
     const fault =
       unit.keyword === 'required'
-        ? { path: [...path, missingOf(unit)], keyword: 'required', message: 'Needed.' }
+        ? { path: [...path, missingOf(unit)], keyword: 'required', message: 'This is needed.' }
         : { path, keyword: unit.keyword, message: sentence(unit, nodeAt(schema as Node, path)) }
     const key = fault.path.join('\n')
     if (!out.has(key)) out.set(key, fault)

@@ -9,7 +9,7 @@ import { EditDialog } from '@/components/EditDialog'
 import { EmptyState } from '@/components/EmptyState'
 import { reportProblem } from '@/components/notify'
 import { PageHeader } from '@/components/PageHeader'
-import { ProblemAlert } from '@/components/ProblemAlert'
+import { ObjectProblem } from '@/components/ObjectProblem'
 import { hostState } from '@/components/states'
 import { StatusBadge } from '@/components/StatusBadge'
 import { RelativeTime } from '@/components/Time'
@@ -30,7 +30,7 @@ export function HostPage() {
   const query = useQuery(hostQuery(id))
   const state = useListState({ ...search, ...(tab ? { tab } : {}) }, ['tab'])
 
-  if (query.isError && !query.data) return <ProblemAlert error={query.error} title="The host could not be read" retry={() => void query.refetch()} />
+  if (query.isError && !query.data) return <ObjectProblem kind="host" error={query.error} retry={() => void query.refetch()} up={{ label: 'Hosts', to: '/hosts' }} />
   if (!query.data) {
     return (
       <Stack gap={16} role="status" aria-label="Reading the host">
@@ -139,11 +139,11 @@ function Actions({ host, etag }: { host: Host; etag: string }) {
           manage ? (
             <>
               {host.state !== 'revoked' && (
-                <Menu.Item color="red" onClick={() => setOpen('revoke')}>
+                <Menu.Item className="danger" onClick={() => setOpen('revoke')}>
                   Revoke the agent
                 </Menu.Item>
               )}
-              <Menu.Item color="red" onClick={() => setOpen('delete')} disabled={host.state === 'enrolled'}>
+              <Menu.Item className="danger" onClick={() => setOpen('delete')} disabled={host.state === 'enrolled'}>
                 Forget the host
               </Menu.Item>
             </>

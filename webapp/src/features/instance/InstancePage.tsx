@@ -7,7 +7,7 @@ import type { Instance } from '@/api/types'
 import { EditDialog } from '@/components/EditDialog'
 import { EmptyState } from '@/components/EmptyState'
 import { PageHeader } from '@/components/PageHeader'
-import { ProblemAlert } from '@/components/ProblemAlert'
+import { ObjectProblem } from '@/components/ObjectProblem'
 import { StatusBadge } from '@/components/StatusBadge'
 import { RelativeTime } from '@/components/Time'
 import { useListState } from '@/components/useListState'
@@ -32,7 +32,7 @@ export function InstancePage() {
   const state = useListState({ ...search, ...(tab ? { tab } : {}) }, ['tab'])
   const mayQuery = useQuery(operationTypesQuery).data?.some((type) => type.name === 'instance-query' && type.allowed) ?? false
 
-  if (query.isError && !query.data) return <ProblemAlert error={query.error} title="The instance could not be read" retry={() => void query.refetch()} />
+  if (query.isError && !query.data) return <ObjectProblem kind="instance" error={query.error} retry={() => void query.refetch()} up={{ label: 'Instances', to: '/instances' }} />
   if (!query.data) {
     return (
       <Stack gap={16} role="status" aria-label="Reading the instance">
@@ -110,7 +110,7 @@ function Notices({ instance }: { instance: Instance }) {
     <Stack gap={12} mb={16} style={{ display: current || instance.conflict ? 'flex' : 'none' }}>
       {current && (
         <Alert color="blue" icon={<IconLoader />}>
-          <Text size="sm" c="var(--mantine-color-text)">
+          <Text size="sm" c="var(--mantine-color-text)" className="prose">
             <Anchor size="sm" fw={500} renderRoot={(props) => <Link {...props} to="/operations/$id" params={{ id: current.id }} />}>
               {current.title}
             </Anchor>{' '}

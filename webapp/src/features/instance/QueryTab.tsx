@@ -118,7 +118,7 @@ function Outcome({ operation }: { operation: Operation }) {
     return (
       <Panel>
         <Group justify="space-between" role="status">
-          <Text size="sm">
+          <Text size="sm" className="prose">
             Running for <Duration from={operation.started_at ?? operation.accepted_at} />
             {operation.waiting_for ? `, waiting for the ${operation.waiting_for}` : ''}… {link('Open the operation')}
           </Text>
@@ -137,7 +137,7 @@ function Outcome({ operation }: { operation: Operation }) {
             {operation.failure.message}
           </Text>
           {operation.failure.hint ? <Text size="sm">{operation.failure.hint}</Text> : null}
-          <Text size="xs" c="dimmed">
+          <Text size="xs" c="dimmed" className="prose">
             <span className="mono">{operation.failure.code}</span> · {link('the operation')}
           </Text>
         </Stack>
@@ -149,7 +149,7 @@ function Outcome({ operation }: { operation: Operation }) {
     <Panel
       title={result.columns.length > 0 ? `${formatNumber(result.rows.length)} ${result.rows.length === 1 ? 'row' : 'rows'}` : (result.command ?? 'Done')}
       actions={
-        <Text size="sm" c="dimmed">
+        <Text size="sm" c="dimmed" className="prose">
           {result.seconds !== undefined ? `${(result.seconds * 1000).toFixed(2)} ms · ` : ''}
           {link('the operation')}
         </Text>

@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Group, Indicator, Popover, ScrollArea, Skeleton, Stack, Text, Tooltip } from '@mantine/core'
+import { ActionIcon, Button, Group, Indicator, Popover, ScrollArea, Skeleton, Stack, Text } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { IconAlertOctagon, IconAlertTriangle, IconBell, IconCircleCheck, IconInfoCircle } from '@tabler/icons-react'
@@ -29,16 +29,14 @@ export function NotificationBell() {
   }
   return (
     <Popover opened={opened} onChange={setOpened} width={380} position="bottom-end" trapFocus returnFocus>
-      <Popover.Target>
-        <Tooltip label="Notifications" disabled={opened}>
-          <Indicator label={unread > 99 ? '99+' : unread} size={16} disabled={unread === 0} color="red" offset={5} aria-hidden={false}>
-            <ActionIcon variant="subtle" color="gray" size={34} aria-label={unread > 0 ? `Notifications, ${unread} unread` : 'Notifications'} onClick={() => setOpened(!opened)}>
-              <IconBell size={20} />
-            </ActionIcon>
-          </Indicator>
-        </Tooltip>
-      </Popover.Target>
-      <Popover.Dropdown p={0}>
+      <Indicator label={unread > 99 ? '99+' : unread} size={16} disabled={unread === 0} color="red" offset={5}>
+        <Popover.Target>
+          <ActionIcon variant="subtle" color="gray" size={34} aria-label={unread > 0 ? `Notifications, ${unread} unread` : 'Notifications'} onClick={() => setOpened(!opened)}>
+            <IconBell size={20} />
+          </ActionIcon>
+        </Popover.Target>
+      </Indicator>
+      <Popover.Dropdown p={0} aria-label="Notifications">
         <Group justify="space-between" px={16} py={8} className={classes.head}>
           <Text fw={600}>Notifications</Text>
           {unread > 0 && (

@@ -1,9 +1,11 @@
 import { Button, Group, Modal, Skeleton, Stack, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
-import { lazy, Suspense, useEffect, useMemo, useRef, useState } from 'react'
+import { useEffect, useMemo, useRef, useState } from 'react'
 import type { OperationType } from '@/api/types'
-import { cleanSchema, defaultsOf } from '@/components/form/schema'
+import { DerivedForm } from '@/components/form/DerivedForm'
+import { cleanSchema, defaultsOf, summaryOf } from '@/components/form/schema'
+import { Facts } from '@/components/Facts'
 import { ProblemAlert } from '@/components/ProblemAlert'
 import { StatusBadge } from '@/components/StatusBadge'
 import { operationTypesQuery } from './api'
@@ -11,8 +13,6 @@ import { CopyRequest } from './CopyRequest'
 import { closeOperation, useDialogRequest, type DialogRequest } from './dialog'
 import { PlanPreview, PlanSkeleton } from './PlanPreview'
 import { useOperationRun } from './useOperationRun'
-
-const DerivedForm = lazy(() => import('@/components/form/DerivedForm').then((module) => ({ default: module.DerivedForm })))
 
 // OperationDialog runs any operation there is: its form is made of the operation's schema, so that a new one
 // needs nothing here.
@@ -77,12 +77,11 @@ function DialogBody({ request, type }: { request: DialogRequest; type: Operation
         </Text>
       </div>
       {questions > 0 && (
-        <div hidden={reviewing && run.error === null}>
-          <Suspense fallback={<Skeleton height={120} />}>
-            <DerivedForm id={formId} schema={type.input_schema} hidden={hidden} value={run.value} onChange={run.change} onSubmit={review} faults={run.faults} />
-          </Suspense>
+        <div hidden={reviewing && !run.check.isError && Object.keys(run.faults).length === 0}>
+          <DerivedForm id={formId} schema={type.input_schema} hidden={hidden} value={run.value} onChange={run.change} onSubmit={review} faults={run.faults} />
         </div>
       )}
+      {reviewing && questions > 0 && !run.check.isError && <Facts rows={summaryOf(cleanSchema(type.input_schema, hidden), run.value)} />}
       {reviewing && run.check.isPending && <PlanSkeleton />}
       {reviewing && run.plan && <PlanPreview operation={run.plan} />}
       {run.error && <ProblemAlert error={run.error} title={run.send.isError ? 'The operation was not accepted' : 'The dry run was refused'} />}

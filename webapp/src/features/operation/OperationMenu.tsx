@@ -66,7 +66,7 @@ export function OperationMenu({ target, first, managed = true, without = [], sec
           {(destructive.length > 0 || dangers) && (calm.length > 0 || extra) ? <Menu.Divider /> : null}
           {dangers}
           {destructive.map((type) => (
-            <Menu.Item key={type.name} color="red" onClick={() => open(type)}>
+            <Menu.Item key={type.name} className="danger" onClick={() => open(type)}>
               {type.title}
             </Menu.Item>
           ))}

@@ -8,6 +8,7 @@ import { CodeBlock } from '@/components/Code'
 import { CopyId } from '@/components/CopyId'
 import { Facts } from '@/components/Facts'
 import { reportProblem } from '@/components/notify'
+import { ObjectProblem } from '@/components/ObjectProblem'
 import { PageHeader } from '@/components/PageHeader'
 import { Panel } from '@/components/Panel'
 import { ProblemAlert } from '@/components/ProblemAlert'
@@ -31,7 +32,7 @@ export function OperationPage() {
   const steps = useQuery(stepsQuery(id))
 
   if (operation.isError && !operation.data) {
-    return <ProblemAlert error={operation.error} title="The operation could not be read" retry={() => void operation.refetch()} />
+    return <ObjectProblem kind="operation" error={operation.error} retry={() => void operation.refetch()} up={{ label: 'Operations', to: '/operations' }} />
   }
   if (!operation.data) return <PageSkeleton />
   const op = operation.data
@@ -59,7 +60,7 @@ export function OperationPage() {
           <Panel title="Steps" actions={<StepsSummary operation={op} steps={steps.data} />}>
             {steps.isError && <ProblemAlert error={steps.error} retry={() => void steps.refetch()} />}
             {steps.data && steps.data.length > 0 ? (
-              <StepList operation={op.id} steps={steps.data} selected={step ?? op.failure?.step} />
+              <StepList operation={op.id} steps={steps.data} selected={step ?? op.failure?.step} told={op.failure?.message} />
             ) : (
               <Text c="dimmed" size="sm">
                 {stateWord('operation', op.state).means}
@@ -160,7 +161,7 @@ function FailureAlert({ operation: op }: { operation: Operation }) {
             <b>{undone.word}.</b> {undone.means}
           </Text>
         ) : null}
-        <Text size="xs" c="dimmed">
+        <Text size="xs" c="dimmed" className="prose">
           <span className="mono">{op.failure.code}</span>
           {op.failure.step ? (
             <>

@@ -14,20 +14,22 @@ interface Props {
   steps: Step[]
   // The step the URL points at is open and shown.
   selected?: string | undefined
+  // The failure that the page shows above, not to be said twice.
+  told?: string | undefined
 }
 
 // StepList is the story of an operation: one line down the page, the running step open.
-export function StepList({ operation, steps, selected }: Props) {
+export function StepList({ operation, steps, selected, told }: Props) {
   return (
     <ol className={classes.steps}>
       {steps.map((step) => (
-        <StepItem key={step.step} operation={operation} step={step} selected={step.step === selected} />
+        <StepItem key={step.step} operation={operation} step={step} selected={step.step === selected} told={told} />
       ))}
     </ol>
   )
 }
 
-function StepItem({ operation, step, selected }: { operation: string; step: Step; selected: boolean }) {
+function StepItem({ operation, step, selected, told }: { operation: string; step: Step; selected: boolean; told: string | undefined }) {
   const [chosen, setChosen] = useState<boolean>()
   const id = useId()
   const live = step.state === 'running' || step.state === 'retrying'
@@ -78,7 +80,7 @@ function StepItem({ operation, step, selected }: { operation: string; step: Step
         <div id={id}>
           {opened && (
             <div className={classes.detail}>
-              {step.failure && (
+              {step.failure && step.failure.message !== told && (
                 <div className={classes.failure}>
                   {step.failure.message}
                   {step.failure.hint ? <div className={classes.hint}>{step.failure.hint}</div> : null}

@@ -13,7 +13,7 @@ import { formatInterval } from '@/components/format'
 import { reportDone, reportProblem } from '@/components/notify'
 import { PageHeader } from '@/components/PageHeader'
 import { Panel } from '@/components/Panel'
-import { ProblemAlert } from '@/components/ProblemAlert'
+import { ObjectProblem } from '@/components/ObjectProblem'
 import { StatusBadge } from '@/components/StatusBadge'
 import { AbsoluteTime, Duration, RelativeTime } from '@/components/Time'
 import { useListState } from '@/components/useListState'
@@ -27,7 +27,7 @@ const overlaps: Record<Schedule['overlap'], string> = { skip: 'is left out', que
 export function SchedulePage() {
   const { id } = useParams({ from: '/app/schedules/$id' })
   const query = useQuery(scheduleQuery(id))
-  if (query.isError && !query.data) return <ProblemAlert error={query.error} title="The schedule could not be read" retry={() => void query.refetch()} />
+  if (query.isError && !query.data) return <ObjectProblem kind="schedule" error={query.error} retry={() => void query.refetch()} up={{ label: 'Schedules', to: '/schedules' }} />
   if (!query.data) {
     return (
       <Stack gap={16} role="status" aria-label="Reading the schedule">
@@ -134,7 +134,7 @@ function Actions({ schedule }: { schedule: Schedule }) {
           <Menu.Dropdown>
             <Menu.Item onClick={() => void navigate({ to: '/schedules/$id/edit', params: { id: schedule.id } })}>Edit</Menu.Item>
             <Menu.Divider />
-            <Menu.Item color="red" onClick={() => setDeleting(true)}>
+            <Menu.Item className="danger" onClick={() => setDeleting(true)}>
               Delete
             </Menu.Item>
           </Menu.Dropdown>
