@@ -49,10 +49,10 @@ type agent struct {
 
 	factsEvery  atomic.Int64
 	factsNow    chan struct{}
-	configNow   chan struct{}
 	configEtag  string
 	conflicts   []host.InstanceConflict
 	refusedWait time.Duration
+	configWait  time.Duration
 
 	lastMu sync.Mutex
 	last   map[string]glance
@@ -92,7 +92,7 @@ func newAgent(cfg Config) (*agent, error) {
 	}
 	a := &agent{
 		cfg: cfg, log: cfg.Logger, id: id, session: hostname + "@" + uuid.NewString(), conns: &conns{}, lostPolls: newLostPolls(),
-		factsNow: make(chan struct{}, 1), configNow: make(chan struct{}, 1), refusedWait: refusedRetry, last: map[string]glance{},
+		factsNow: make(chan struct{}, 1), refusedWait: refusedRetry, configWait: configEvery, last: map[string]glance{},
 		refusedCh: make(chan struct{}), acceptedCh: make(chan struct{}), quit: make(chan error, 1), output: newUploader(cfg.Logger),
 	}
 	a.factsEvery.Store(int64(defaultFactsInterval))

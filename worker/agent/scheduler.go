@@ -34,8 +34,7 @@ func (a *agent) pollConfig(ctx context.Context) {
 		}
 		back.reset()
 		select {
-		case <-time.After(configEvery):
-		case <-a.configNow:
+		case <-time.After(a.configWait):
 		case <-ctx.Done():
 		}
 	}
