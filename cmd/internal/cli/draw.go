@@ -49,7 +49,7 @@ func newDrawn(c *CLI, width int) *drawn {
 	return d
 }
 
-func (d *drawn) update(op apiclient.Operation, steps []apiclient.Step) {
+func (d *drawn) update(op apiclient.Operation, steps []apiclient.Step, output map[string]string) {
 	d.wipe()
 	if d.op.Id == "" {
 		fmt.Fprintln(d.w, heading(op))
@@ -64,6 +64,13 @@ func (d *drawn) update(op apiclient.Operation, steps []apiclient.Step) {
 		}
 		old.measure(s, now)
 		old.state, old.attempt = s.State, s.Attempt
+		if text := output[s.Step]; text != "" {
+			if s.Step != d.partialOf {
+				d.rest()
+				fmt.Fprintln(d.w, "    "+oneLine(s.Title)+":")
+			}
+			d.pieces(s.Step, text)
+		}
 		if s.State == apiclient.StepStateRunning || s.State == apiclient.StepStateRetrying {
 			d.live = append(d.live, s)
 			continue
@@ -96,16 +103,6 @@ func (d *drawn) paint(code, text string) string {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
-}
-
-func (d *drawn) output(s apiclient.Step, text string) {
-	d.wipe()
-	if s.Step != d.partialOf {
-		d.rest()
-		fmt.Fprintln(d.w, "    "+oneLine(s.Title)+":")
-	}
-	d.pieces(s.Step, text)
-	d.draw()
 }
 
 func (d *drawn) lost(err error) {

@@ -15,10 +15,8 @@ import (
 
 // view shows an operation while it is followed.
 type view interface {
-	// update is told everything at each look.
-	update(op apiclient.Operation, steps []apiclient.Step)
-	// output is a piece of a step's output.
-	output(step apiclient.Step, text string)
+	// update is told everything at each look; output is what steps wrote since the one before.
+	update(op apiclient.Operation, steps []apiclient.Step, output map[string]string)
 	// lost and back tell of the connection to the manager.
 	lost(err error)
 	back()
@@ -30,12 +28,11 @@ type view interface {
 // silent shows nothing.
 type silent struct{}
 
-func (silent) update(apiclient.Operation, []apiclient.Step) {}
-func (silent) output(apiclient.Step, string)                {}
-func (silent) lost(error)                                   {}
-func (silent) back()                                        {}
-func (silent) frame()                                       {}
-func (silent) end()                                         {}
+func (silent) update(apiclient.Operation, []apiclient.Step, map[string]string) {}
+func (silent) lost(error)                                                      {}
+func (silent) back()                                                           {}
+func (silent) frame()                                                          {}
+func (silent) end()                                                            {}
 
 // follower looks at one operation again and again.
 type follower struct {
@@ -43,6 +40,8 @@ type follower struct {
 	id   string
 	view view
 	read map[string]*reading
+	// output was read and not shown yet: a look may fail half-way.
+	output map[string]string
 }
 
 // reading is how far a step's output was read: the next offset to ask for, and the run and begin of the last piece seen.
@@ -64,7 +63,7 @@ func (r *reading) late(now time.Time) bool {
 // follow looks until the operation has ended. It survives a manager that goes away for a while; only what no waiting
 // mends ends it. Ctrl-C leaves the operation as it is.
 func (c *client) follow(ctx context.Context, id string, v view) (apiclient.Operation, []byte, error) {
-	f := &follower{c: c, id: id, view: v, read: map[string]*reading{}}
+	f := &follower{c: c, id: id, view: v, read: map[string]*reading{}, output: map[string]string{}}
 	ectx, stop := context.WithCancel(ctx)
 	defer stop()
 	wake := make(chan struct{}, 1)
@@ -163,7 +162,8 @@ func (f *follower) look(ctx context.Context) (apiclient.Operation, []byte, error
 			}
 		}
 	}
-	f.view.update(op, steps.Items)
+	f.view.update(op, steps.Items, f.output)
+	clear(f.output)
 	return op, raw, nil
 }
 
@@ -192,7 +192,7 @@ func (f *follower) outputOf(ctx context.Context, s apiclient.Step) error {
 				continue
 			}
 			r.run, r.begin = chunk.Run, chunk.Offset
-			f.view.output(s, chunk.Text)
+			f.output[s.Step] += chunk.Text
 		}
 		// The manager counts bytes; the text here may have other ones in place of what was no text.
 		if len(page.Chunks) == 0 || page.NextOffset <= r.from {

@@ -59,9 +59,18 @@ func (c *CLI) newView() view {
 
 func (c *CLI) plainView() view { return &plain{cli: c, w: c.Err, steps: map[string]*seen{}} }
 
-func (p *plain) update(op apiclient.Operation, steps []apiclient.Step) {
+func (p *plain) update(op apiclient.Operation, steps []apiclient.Step, output map[string]string) {
 	p.tell(op)
 	for _, s := range steps {
+		if text := output[s.Step]; text != "" {
+			if p.steps[s.Step] == nil {
+				// A short step's output is read when it has ended; it comes below its step all the same.
+				begun := s
+				begun.State, begun.EndedAt, begun.Failure = apiclient.StepStateRunning, nil, nil
+				p.step(begun)
+			}
+			p.pieces(s.Step, text)
+		}
 		p.step(s)
 	}
 	p.op = op
@@ -104,16 +113,6 @@ func (p *plain) step(s apiclient.Step) {
 	old.state, old.attempt, old.told = s.State, s.Attempt, now
 	p.rest()
 	fmt.Fprintf(p.w, "  %-8s %s\n", word(s), described(s, p.cli.Now()))
-}
-
-func (p *plain) output(s apiclient.Step, text string) {
-	if p.steps[s.Step] == nil {
-		// A short step's output is read when it has ended; it comes below its step all the same.
-		begun := s
-		begun.State, begun.EndedAt, begun.Failure = apiclient.StepStateRunning, nil, nil
-		p.step(begun)
-	}
-	p.pieces(s.Step, text)
 }
 
 // pieces writes the whole lines of output and keeps the rest.
