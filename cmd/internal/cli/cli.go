@@ -138,6 +138,8 @@ func (c *CLI) Run(ctx context.Context, root *cobra.Command, args []string) int {
 func (c *CLI) Main(root *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // this is main's
 	defer stop()
+	// A second Ctrl-C ends at once.
+	context.AfterFunc(ctx, stop)
 	return c.Run(ctx, root, os.Args[1:])
 }
 

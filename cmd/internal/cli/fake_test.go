@@ -108,7 +108,9 @@ func (f *fake) json(pattern string, status int, body string) {
 	f.mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { jsonAnswer(w, status, body) })
 }
 
-func (f *fake) file(t *testing.T, pattern, name string) { f.json(pattern, http.StatusOK, recorded(t, name)) }
+func (f *fake) file(t *testing.T, pattern, name string) {
+	f.json(pattern, http.StatusOK, recorded(t, name))
+}
 
 func recorded(t *testing.T, name string) string {
 	t.Helper()

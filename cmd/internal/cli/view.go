@@ -172,7 +172,7 @@ func (p *plain) end()   { p.rest() }
 
 func heading(op apiclient.Operation) string {
 	text := oneLine(op.Title)
-	if name := deref(op.TargetName); name != "" && !strings.Contains(text, name) {
+	if name := deref(op.TargetName); name != "" {
 		text += ": " + oneLine(name)
 	}
 	return text + "  (operation " + op.Id + ")"
