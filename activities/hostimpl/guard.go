@@ -137,6 +137,9 @@ func once[Out any](v *Verbs, f *flight, verb string, ref op.StepRef, fn func(con
 	if err = ended(f, err); err != nil && !permanent(err) {
 		return zero, err
 	}
+	if v.cfg.Worked != nil {
+		v.cfg.Worked(f.ctx, ref)
+	}
 	rec.State, rec.EndedAt = stateDone, time.Now().UTC()
 	if err != nil {
 		rec.Failure = failureOf(err)

@@ -64,6 +64,9 @@ type Config struct {
 	JobRunner []string
 	// NoSystemd treats the host as one without systemd.
 	NoSystemd bool
+	// Worked, for crash tests, is called when a step's work is done and its answer not in the journal yet: the worst
+	// moment to be killed.
+	Worked func(ctx context.Context, ref op.StepRef)
 }
 
 // Verbs carries out the agent's verbs.

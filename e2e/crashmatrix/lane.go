@@ -27,6 +27,7 @@ type kase struct {
 // peace is how an operation goes when nothing is killed.
 type peace struct {
 	steps   []string
+	points  []point
 	world   world
 	seconds float64
 }
@@ -46,8 +47,12 @@ type lane struct {
 
 	mu    sync.Mutex
 	armed *arming
-	seen  []string
+	seen  []point
 }
+
+// point is a moment of an operation: before a step, after its work ("worked", where the journal does not know yet), or
+// before its answer goes out ("after").
+type point struct{ step, phase string }
 
 // arming is the one point at which to strike.
 type arming struct {
@@ -99,8 +104,8 @@ func (l *lane) point(_ http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l.mu.Lock()
-	if p.Phase == "after" && !slices.Contains(l.seen, p.Ref.Step) {
-		l.seen = append(l.seen, p.Ref.Step)
+	if at := (point{p.Ref.Step, p.Phase}); !slices.Contains(l.seen, at) {
+		l.seen = append(l.seen, at)
 	}
 	a := l.armed
 	if a == nil || a.struck || a.step != p.Ref.Step || a.phase != p.Phase || a.operation != p.Ref.Operation {
@@ -149,8 +154,14 @@ func (l *lane) peace(ctx context.Context, o op.Operation) (peace, error) {
 		return p, fmt.Errorf("it ended %s: %+v", done.State, done.Failure)
 	}
 	l.mu.Lock()
-	p.steps = slices.Sorted(slices.Values(l.seen))
+	p.points = slices.Clone(l.seen)
 	l.mu.Unlock()
+	for _, at := range p.points {
+		if !slices.Contains(p.steps, at.step) {
+			p.steps = append(p.steps, at.step)
+		}
+	}
+	slices.Sort(p.steps)
 	p.world, err = l.look(ctx, f, done)
 	return p, err
 }

@@ -37,7 +37,7 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "a part that takes less than ten minutes")
 	flag.StringVar(&o.ops, "op", "", "only these operations, comma separated")
 	flag.StringVar(&o.victim, "victim", "", "only this process")
-	flag.StringVar(&o.phase, "phase", "", "only before or after")
+	flag.StringVar(&o.phase, "phase", "", "only before, worked or after")
 	flag.IntVar(&o.lanes, "lanes", 3, "systems side by side")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folders")
 	flag.Parse()
@@ -123,13 +123,11 @@ func plan(ctx context.Context, l *lane, o options) ([]kase, error) {
 			return nil, fmt.Errorf("%s in peace: %w", info.Name, err)
 		}
 		fmt.Printf("%-18s %2d steps, %5.2f s in peace\n", info.Name, len(peace.steps), peace.seconds)
-		for i, step := range peace.steps {
+		for _, at := range peace.points {
 			for _, victim := range victims {
-				for _, phase := range []string{"before", "after"} {
-					c := kase{op: reg, peace: peace, step: step, phase: phase, victim: victim}
-					if wanted(o, c, info, i) {
-						cases = append(cases, c)
-					}
+				c := kase{op: reg, peace: peace, step: at.step, phase: at.phase, victim: victim}
+				if wanted(o, c, info) {
+					cases = append(cases, c)
 				}
 			}
 		}
@@ -137,19 +135,21 @@ func plan(ctx context.Context, l *lane, o options) ([]kase, error) {
 	return cases, nil
 }
 
-// wanted chooses; the short part has each step of the three hardest operations after its work was done and before its
-// answer went out, and one case of each other operation and victim.
-func wanted(o options, c kase, info op.Info, i int) bool {
+// wanted chooses; the short part has the worst moment of each step of the three hardest operations, and of the last step
+// of each other one.
+func wanted(o options, c kase, info op.Info) bool {
 	if (o.victim != "" && o.victim != c.victim) || (o.phase != "" && o.phase != c.phase) {
 		return false
 	}
 	if !o.short {
 		return true
 	}
-	if c.phase != "after" {
-		return false
+	worst := "after"
+	if slices.Contains(c.peace.points, point{c.step, "worked"}) {
+		worst = "worked"
 	}
-	return slices.Contains([]string{"instance-create", "instance-restart", "instance-delete"}, info.Name) || i == len(c.peace.steps)-1
+	hard := slices.Contains([]string{"instance-create", "instance-restart", "instance-delete"}, info.Name)
+	return c.phase == worst && (hard || c.step == c.peace.steps[len(c.peace.steps)-1])
 }
 
 func work(ctx context.Context, lanes []*lane, cases []kase) []result {

@@ -104,7 +104,7 @@ func newAgent(cfg Config) (*agent, error) {
 	a.facts = NewCollector(cfg, policy, a.spool.dropped)
 	a.verbs = hostimpl.New(hostimpl.Config{
 		StateDir: cfg.StateDir, RuntimeDir: cfg.RuntimeDir, Policy: policy, DataRoot: cfg.DataRoot, Secrets: a, Output: a.output, Facts: a.facts,
-		Logger: a.log, JobRunner: cfg.JobRunner, NoSystemd: cfg.NoSystemd,
+		Logger: a.log, JobRunner: cfg.JobRunner, NoSystemd: cfg.NoSystemd, Worked: cfg.worked(),
 	})
 	return a, nil
 }

@@ -57,7 +57,8 @@ type Config struct {
 	// Version of the agent, set by its build.
 	Version string       `yaml:"-"`
 	Logger  *slog.Logger `yaml:"-"`
-	// StepHook, for crash tests, is called with the phase "before" and "after" each step of an operation; "after" the
+	// StepHook, for crash tests, is called with the phases "before", "worked" (the journal does not know yet; changing
+	// steps only) and "after" of each step of an operation; "after" the
 	// work is done and its answer not sent yet.
 	StepHook func(ctx context.Context, phase string, ref op.StepRef) `yaml:"-"`
 	// OnReady is called once, when the agent first takes work.
@@ -189,4 +190,11 @@ func (c *Config) MakeLogger(w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+func (c Config) worked() func(ctx context.Context, ref op.StepRef) {
+	if c.StepHook == nil {
+		return nil
+	}
+	return func(ctx context.Context, ref op.StepRef) { c.StepHook(ctx, "worked", ref) }
 }
