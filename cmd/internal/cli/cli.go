@@ -20,9 +20,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/pgdrover/pgdrover/api"
+	"github.com/spf13/cobra"
 )
 
 // CLI is the command line's surroundings; tests give their own.
@@ -136,7 +135,7 @@ func (c *CLI) Run(ctx context.Context, root *cobra.Command, args []string) int {
 
 // Main is Run with the process's signals and arguments.
 func (c *CLI) Main(root *cobra.Command) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // this is main's
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second Ctrl-C ends at once.
 	context.AfterFunc(ctx, stop)
@@ -148,8 +147,7 @@ func strict(cmd *cobra.Command) {
 	if args := cmd.Args; args != nil {
 		cmd.Args = func(cmd *cobra.Command, given []string) error {
 			if err := args(cmd, given); err != nil {
-				var e *Error
-				if errors.As(err, &e) {
+				if _, ok := errors.AsType[*Error](err); ok {
 					return err
 				}
 				return usageError(cmd, "%s", err.Error())

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -40,7 +41,9 @@ func serverURL(text string) (string, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
-		return "", &Error{Exit: exitUsage, Detail: fmt.Sprintf("%q is no address of a manager; give one like https://pgdrover.example.com", text)}
+		return "", &Error{
+			Exit: exitUsage, Detail: fmt.Sprintf("%q is no address of a manager; give one like https://pgdrover.example.com", text),
+		}
 	}
 	return u.Scheme + "://" + u.Host, nil
 }
@@ -87,7 +90,8 @@ func (c *CLI) connect() (*client, error) {
 
 func notSignedIn(detail string) *Error {
 	return &Error{
-		Exit: exitNotSignedIn, Code: "not-signed-in", Detail: detail, Hint: "Sign in with: pgdrover login (scripts: set PGDROVER_TOKEN)",
+		Exit: exitNotSignedIn, Code: "not-signed-in", Detail: detail,
+		Hint: "Sign in with: pgdrover login (scripts: set PGDROVER_TOKEN)",
 	}
 }
 
@@ -208,7 +212,8 @@ func (a *authorizer) refresh(ctx context.Context, s *session) error {
 	// Ctrl-C must not lose the answer: the old refresh token is spent by then.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cli.Pace.Request)
 	defer cancel()
-	got, _, err := decode[apiclient.Session](plain.SessionRefresh(ctx, apiclient.SessionRefreshJSONRequestBody{RefreshToken: &s.RefreshToken}))
+	body := apiclient.SessionRefreshJSONRequestBody{RefreshToken: &s.RefreshToken}
+	got, _, err := decode[apiclient.Session](plain.SessionRefresh(ctx, body)) //nolint:bodyclose // decode closes it
 	var e *Error
 	if errors.As(err, &e) && e.Status == http.StatusUnauthorized {
 		return notSignedIn("your session at " + a.server + " has ended")
@@ -237,7 +242,7 @@ func raw(resp *http.Response, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
@@ -246,7 +251,9 @@ func raw(resp *http.Response, err error) ([]byte, error) {
 		return nil, problem(resp.StatusCode, body)
 	}
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); len(body) > 0 && kind != "application/json" {
-		return nil, &Error{Exit: exitGeneral, Detail: fmt.Sprintf("%s answers, but not as a manager of pgdrover", resp.Request.URL.Host)}
+		return nil, &Error{
+			Exit: exitGeneral, Detail: fmt.Sprintf("%s answers, but not as a manager of pgdrover", resp.Request.URL.Host),
+		}
 	}
 	return body, nil
 }
@@ -269,7 +276,9 @@ func (c *client) get(ctx context.Context, path string, query url.Values) ([]byte
 	return c.send(ctx, http.MethodGet, path, query, nil, nil)
 }
 
-func (c *client) send(ctx context.Context, method, path string, query url.Values, header http.Header, body []byte) ([]byte, error) {
+func (c *client) send(
+	ctx context.Context, method, path string, query url.Values, header http.Header, body []byte,
+) ([]byte, error) {
 	u := c.server + path
 	if len(query) > 0 {
 		u += "?" + query.Encode()
@@ -284,14 +293,12 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, fmt.Errorf("make a request: %w", err)
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if err := c.cli.identify(ctx, req); err != nil {
 		return nil, err
 	}
-	return raw(c.http.Do(req)) //nolint:bodyclose // raw closes it
+	return raw(c.http.Do(req))
 }

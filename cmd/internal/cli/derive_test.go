@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,12 +53,17 @@ func TestEveryOperationHasACommand(t *testing.T) {
 }
 
 // A document of tomorrow: a group that is not known yet, and every kind of field.
-const tomorrow = `{"paths":{"/api/v1/hosts":{"get":{"operationId":"host-list","parameters":[{"name":"q","in":"query","schema":{"type":"string"}}]}},
-"/api/v1/operations/backup-take":{"post":{"operationId":"backup-take","summary":"Take a backup","tags":["operation","backup"],"x-target":"host",
+const tomorrow = `{"paths":{"/api/v1/hosts":{"get":{"operationId":"host-list",
+"parameters":[{"name":"q","in":"query","schema":{"type":"string"}}]}},
+"/api/v1/operations/backup-take":{"post":{"operationId":"backup-take","summary":"Take a backup",
+"tags":["operation","backup"],"x-target":"host",
 "requestBody":{"content":{"application/json":{"schema":{"type":"object","required":["host_id","level","key"],"properties":{
-"host_id":{"type":"string","format":"uuid"},"level":{"type":"string","enum":["full","diff"],"default":"full"},"key":{"type":"string","format":"password"},
-"jobs":{"type":"integer"},"rate":{"type":"number"},"verify":{"type":"boolean","default":true},"only":{"type":"array","items":{"type":["string","null"]}},
-"options":{"type":"object","additionalProperties":{"type":"integer"}},"where":{"type":"object","properties":{"bucket":{"type":"string"}}}}}}}}}}},
+"host_id":{"type":"string","format":"uuid"},"level":{"type":"string","enum":["full","diff"],"default":"full"},
+"key":{"type":"string","format":"password"},
+"jobs":{"type":"integer"},"rate":{"type":"number"},"verify":{"type":"boolean","default":true},
+"only":{"type":"array","items":{"type":["string","null"]}},
+"options":{"type":"object","additionalProperties":{"type":"integer"}},
+"where":{"type":"object","properties":{"bucket":{"type":"string"}}}}}}}}}}},
 "components":{"schemas":{}}}`
 
 func TestEveryKindOfField(t *testing.T) {
@@ -67,26 +73,35 @@ func TestEveryKindOfField(t *testing.T) {
 	s.Document = []byte(tomorrow)
 	f.json("POST /api/v1/operations/backup-take", http.StatusAccepted, recorded(t, "operation.json"))
 	s.env["PGDROVER_BACKUP_KEY"] = "k3y-Secret"
-	require.Zero(t, s.run("backups", "take", "--host", "db1", "--jobs", "4", "--rate", "1.5", "--verify=false", "--only", "a,b", "--only", `\N`,
+	require.Zero(t, s.run("backups", "take", "--host", "db1", "--jobs", "4", "--rate", "1.5",
+		"--verify=false", "--only", "a,b", "--only", `\N`,
 		"--options", "x=1", "--options", "y=2", "--where", `{"bucket":"b"}`, "--no-follow", "--dry-run=false", "--on-conflict", "wait",
 		"--idempotency-key", "k1"), s.err.String())
 	sent := f.seen("POST", "/api/v1/operations/backup-take")
 	require.Len(t, sent, 1)
-	require.JSONEq(t, `{"host_id":"`+hostID+`","level":"full","key":"k3y-Secret","jobs":4,"rate":1.5,"verify":false,"only":["a,b",null],
+	require.JSONEq(t, `{"host_id":"`+hostID+`","level":"full","key":"k3y-Secret","jobs":4,"rate":1.5,"verify":false,
+		"only":["a,b",null],
 		"options":{"x":1,"y":2},"where":{"bucket":"b"}}`, string(sent[0].body))
 	require.Equal(t, "on_conflict=wait", sent[0].query)
 	require.Equal(t, "k1", sent[0].header.Get("Idempotency-Key"))
 	require.Equal(t, operationOfCreate+"\n", s.out.String())
 
 	for _, wrong := range [][]string{
-		{"--host", "db1", "--jobs", "many"}, {"--host", "db1", "--level", "tiny"}, {"--host", "db1", "--options", "x"},
-		{"--host", "db1", "--where", "{"}, {"--host", "db1", "--verify=perhaps"}, {"--host", "db1", "extra"}, {},
+		{"--host", "db1", "--jobs", "many"},
+		{"--host", "db1", "--level", "tiny"},
+		{"--host", "db1", "--options", "x"},
+		{"--host", "db1", "--where", "{"},
+		{"--host", "db1", "--verify=perhaps"},
+		{"--host", "db1", "extra"},
+		{},
 	} {
 		require.Equal(t, exitUsage, s.run(append([]string{"backups", "take"}, wrong...)...), "%v: %s", wrong, s.err.String())
 	}
 }
 
-var create = []string{"instances", "create", "--host", "db1", "--name", "a", "--version", "15", "--data-directory", "/srv/pg/a", "--no-follow"}
+var create = []string{
+	"instances", "create", "--host", "db1", "--name", "a", "--version", "15", "--data-directory", "/srv/pg/a", "--no-follow",
+}
 
 func TestSecretsComeEveryWayButTheArguments(t *testing.T) {
 	t.Parallel()
@@ -107,7 +122,7 @@ func TestSecretsComeEveryWayButTheArguments(t *testing.T) {
 			s := signedIn(t, f)
 			f.json("POST /api/v1/operations/instance-create", http.StatusAccepted, recorded(t, "operation.json"))
 			c.prepare(s)
-			require.Zero(t, s.run(append(create[:len(create):len(create)], c.args...)...), s.err.String())
+			require.Zero(t, s.run(append(slices.Clip(create), c.args...)...), s.err.String())
 			var body map[string]any
 			require.NoError(t, json.Unmarshal(f.seen("POST", "/api/v1/operations/instance-create")[0].body, &body))
 			require.Equal(t, "s3cret", body["password"])
@@ -124,7 +139,7 @@ func TestSecretsThatAreRefused(t *testing.T) {
 	s.env["PGDROVER_PASSWORD"] = "the-login's-own"
 	require.Equal(t, exitUsage, s.run(create...), "the password of login is not for an instance")
 	require.Contains(t, s.err.String(), "PGDROVER_INSTANCE_PASSWORD")
-	require.Equal(t, exitUsage, s.run(append(create[:len(create):len(create)], "--password", "s3cret")...))
+	require.Equal(t, exitUsage, s.run(append(slices.Clip(create), "--password", "s3cret")...))
 	require.NotContains(t, s.err.String(), "s3cret")
 	s.term.answers = []string{"one", "two"}
 	require.Equal(t, exitUsage, s.run(create...))
@@ -157,15 +172,21 @@ func TestSchedulesTakeTheOperationsOwnCommand(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	s := signedIn(t, f)
-	f.json("POST /api/v1/schedules", http.StatusCreated, `{"id":"1","name":"n","kind":"operation","paused":false,"next_runs":[],"actor":"ann",
-		"created_at":"2026-11-23T06:00:00Z","updated_at":"2026-11-23T06:00:00Z","operation_name":"instance-restart","every_seconds":21600}`)
-	require.Zero(t, s.run("schedules", "add", "n", "--every", "6h", "--jitter", "1m", "--", "instances", "restart", "a", "--mode", "smart"), s.err.String())
+	f.json("POST /api/v1/schedules", http.StatusCreated, `{"id":"1","name":"n","kind":"operation","paused":false,"next_runs":[],
+		"actor":"ann","created_at":"2026-11-23T06:00:00Z","updated_at":"2026-11-23T06:00:00Z","operation_name":"instance-restart",
+		"every_seconds":21600}`)
+	require.Zero(t, s.run("schedules", "add", "n", "--every", "6h", "--jitter", "1m", "--",
+		"instances", "restart", "a", "--mode", "smart"), s.err.String())
+	sent := f.seen("POST", "/api/v1/schedules")[0]
 	require.JSONEq(t, `{"name":"n","every_seconds":21600,"jitter_seconds":60,"operation_name":"instance-restart",
-		"input":{"instance_id":"01a20718-fc9e-712c-be8b-30990c4c08ef","mode":"smart"}}`, string(f.seen("POST", "/api/v1/schedules")[0].body))
+		"input":{"instance_id":"01a20718-fc9e-712c-be8b-30990c4c08ef","mode":"smart"}}`, string(sent.body))
 	require.Contains(t, s.out.String(), "every 6h")
 	for _, wrong := range [][]string{
-		{"n", "--every", "6h"}, {"n", "--", "instances", "restart", "a"}, {"n", "--cron", "* * * * *", "--", "instances", "create"},
-		{"n", "--cron", "* * * * *", "--", "instances", "nothing"}, {"n", "--cron", "* * * * *", "--", "instances", "restart", "a", "--mode", "x"},
+		{"n", "--every", "6h"},
+		{"n", "--", "instances", "restart", "a"},
+		{"n", "--cron", "* * * * *", "--", "instances", "create"},
+		{"n", "--cron", "* * * * *", "--", "instances", "nothing"},
+		{"n", "--cron", "* * * * *", "--", "instances", "restart", "a", "--mode", "x"},
 	} {
 		require.Equal(t, exitUsage, s.run(append([]string{"schedules", "add"}, wrong...)...), "%v: %s", wrong, s.err.String())
 	}

@@ -113,7 +113,8 @@ var exits = map[int]int{
 	http.StatusBadRequest: exitUsage, http.StatusUnprocessableEntity: exitUsage, http.StatusRequestEntityTooLarge: exitUsage,
 	http.StatusUnauthorized: exitNotSignedIn, http.StatusForbidden: exitDenied, http.StatusNotFound: exitNotFound,
 	http.StatusConflict: exitConflict, http.StatusPreconditionFailed: exitConflict, http.StatusTooManyRequests: exitUnavailable,
-	http.StatusBadGateway: exitUnavailable, http.StatusServiceUnavailable: exitUnavailable, http.StatusGatewayTimeout: exitUnavailable,
+	http.StatusBadGateway: exitUnavailable, http.StatusServiceUnavailable: exitUnavailable,
+	http.StatusGatewayTimeout: exitUnavailable,
 }
 
 // problem reads a problem document; anything else that answered with a failure is told by its status.
@@ -165,8 +166,7 @@ func holderHint(raw json.RawMessage) string {
 
 // transient tells whether the same request may succeed soon: the manager restarts, its repository is away.
 func transient(err error) bool {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Exit == exitUnavailable
 	}
 	return !errors.Is(err, context.Canceled) && asError(err).Exit == exitUnavailable

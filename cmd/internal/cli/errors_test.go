@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +17,9 @@ func TestExitStatusOfEachProblem(t *testing.T) {
 	s := signedIn(t, f)
 	for status, exit := range map[int]int{400: 2, 422: 2, 403: 4, 404: 5, 409: 6, 412: 6, 429: 7, 502: 7, 503: 7, 500: 1} {
 		path := fmt.Sprintf("/api/v1/operations/01a20718-0000-7000-8000-000000000%03d", status)
-		f.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { problemAnswer(w, status, "some-code", "It is wrong.") })
+		f.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			problemAnswer(w, status, "some-code", "It is wrong.")
+		})
 		require.Equal(t, exit, s.run("operations", "show", path[len("/api/v1/operations/"):]), status)
 		require.Equal(t, "error: It is wrong. (some-code)\n", s.err.String())
 		require.Empty(t, s.out.String())
@@ -33,13 +36,14 @@ func TestFieldsAtFaultAreToldByTheirFlags(t *testing.T) {
 		fmt.Fprint(w, recorded(t, "problem-invalid.json"))
 	})
 	s.In = strings.NewReader("pw")
-	require.Equal(t, exitUsage, s.run(append(create[:len(create):len(create)], "--password-stdin")...))
+	require.Equal(t, exitUsage, s.run(append(slices.Clip(create), "--password-stdin")...))
 	golden(t, "problem-invalid.txt", s.err.String())
 }
 
 func TestTheHolderOfALockIsNamed(t *testing.T) {
 	t.Parallel()
-	e := problem(http.StatusConflict, []byte(`{"detail":"Locked.","code":"locked","holder":{"operation_id":"`+operationOfCreate+`"}}`))
+	e := problem(http.StatusConflict,
+		[]byte(`{"detail":"Locked.","code":"locked","holder":{"operation_id":"`+operationOfCreate+`"}}`))
 	require.Equal(t, exitConflict, e.Exit)
 	require.Contains(t, e.Hint, "operations follow "+operationOfCreate)
 }
@@ -48,7 +52,9 @@ func TestWhatIsNoManager(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	s := signedIn(t, f)
-	f.mux.HandleFunc("GET /api/v1/overview", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>It works!</html>") })
+	f.mux.HandleFunc("GET /api/v1/overview", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "<html>It works!</html>")
+	})
 	require.Equal(t, exitGeneral, s.run("overview"))
 	require.Contains(t, s.err.String(), "not as a manager of pgdrover")
 	f.Close()
@@ -60,8 +66,17 @@ func TestMisuse(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	for _, args := range [][]string{
-		{"nothing"}, {"hosts", "nothing"}, {"hosts", "show"}, {"hosts", "show", "a", "b"}, {"hosts", "list", "extra"}, {"hosts", "list", "--nothing"},
-		{"hosts", "list", "-o", "xml"}, {"operations", "show", "x"}, {"hosts", "label", "a"}, {"notifications", "read"}, {"schedules", "preview"},
+		{"nothing"},
+		{"hosts", "nothing"},
+		{"hosts", "show"},
+		{"hosts", "show", "a", "b"},
+		{"hosts", "list", "extra"},
+		{"hosts", "list", "--nothing"},
+		{"hosts", "list", "-o", "xml"},
+		{"operations", "show", "x"},
+		{"hosts", "label", "a"},
+		{"notifications", "read"},
+		{"schedules", "preview"},
 	} {
 		require.Equal(t, exitUsage, s.run(args...), "%v: %s", args, s.err.String())
 		require.Contains(t, s.err.String(), "--help")
@@ -76,7 +91,8 @@ func TestListsInEveryFormat(t *testing.T) {
 	f := newFake(t)
 	s := signedIn(t, f)
 	require.Zero(t, s.run("hosts", "list"), s.err.String())
-	require.Equal(t, []string{"db1", "online", "-", "-", "2", "1m00s", "ago", "site=vienna", hostID}, strings.Fields(strings.Split(s.out.String(), "\n")[1]))
+	require.Equal(t, []string{"db1", "online", "-", "-", "2", "1m00s", "ago", "site=vienna", hostID},
+		strings.Fields(strings.Split(s.out.String(), "\n")[1]))
 	require.Zero(t, s.run("hosts", "list", "-o", "name"))
 	require.Equal(t, "db1\ndb10\n", s.out.String())
 	require.Zero(t, s.run("hosts", "list", "-o", "json"))

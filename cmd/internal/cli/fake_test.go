@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgdrover/pgdrover/api"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
-
-	"github.com/pgdrover/pgdrover/api"
 )
 
 const (
@@ -53,8 +52,10 @@ func newFake(t *testing.T) *fake {
 	t.Cleanup(f.Close)
 	f.mux.HandleFunc("POST /api/v1/sessions", f.session)
 	f.mux.HandleFunc("POST /api/v1/sessions/refresh", f.renew)
-	f.json("GET /api/v1/me", http.StatusOK, `{"id":"1","login":"ann","display_name":"Ann","role":"viewer","permissions":["host.read"]}`)
-	f.json("GET /api/v1/hosts", http.StatusOK, page1(hostJSON(hostID, "db1"), hostJSON("01a20718-04a0-7bd7-b8f7-c0878cd124d6", "db10")))
+	f.json("GET /api/v1/me", http.StatusOK,
+		`{"id":"1","login":"ann","display_name":"Ann","role":"viewer","permissions":["host.read"]}`)
+	f.json("GET /api/v1/hosts", http.StatusOK, page1(hostJSON(hostID, "db1"),
+		hostJSON("01a20718-04a0-7bd7-b8f7-c0878cd124d6", "db10")))
 	f.file(t, "GET /api/v1/instances", "instances.json")
 	return f
 }
@@ -73,8 +74,8 @@ func rawAll(items []string) []json.RawMessage {
 }
 
 func hostJSON(id, name string) string {
-	return fmt.Sprintf(`{"id":%q,"name":%q,"labels":{"site":"vienna"},"state":"enrolled","online":true,"capabilities":[],"instance_count":2,`+
-		`"created_at":"2026-11-23T06:00:00Z","seen_at":"2026-11-23T06:30:00Z"}`, id, name)
+	return fmt.Sprintf(`{"id":%q,"name":%q,"labels":{"site":"vienna"},"state":"enrolled","online":true,`+
+		`"capabilities":[],"instance_count":2,"created_at":"2026-11-23T06:00:00Z","seen_at":"2026-11-23T06:30:00Z"}`, id, name)
 }
 
 func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
@@ -200,11 +201,11 @@ func newShell(t *testing.T) *shell {
 	s := &shell{t: t, env: map[string]string{}, term: &fakeTerminal{}}
 	s.CLI = &CLI{
 		In: bytes.NewReader(nil), Out: &s.out, Err: &s.err, Env: func(k string) string { return s.env[k] }, Terminal: s.term,
-		ConfigDir: filepath.Join(t.TempDir(), "pgdrover"), Transport: http.DefaultTransport, Now: func() time.Time { return recordedAt },
-		Version: "test", Document: api.Document,
+		ConfigDir: filepath.Join(t.TempDir(), "pgdrover"), Transport: http.DefaultTransport,
+		Now: func() time.Time { return recordedAt }, Version: "test", Document: api.Document,
 		Pace: Pace{
-			Poll: 50 * time.Millisecond, Gap: time.Millisecond, Frame: time.Millisecond, Retry: time.Millisecond, RetryMax: time.Millisecond,
-			Quiet: time.Minute, Request: time.Minute,
+			Poll: 50 * time.Millisecond, Gap: time.Millisecond, Frame: time.Millisecond, Retry: time.Millisecond,
+			RetryMax: time.Millisecond, Quiet: time.Minute, Request: time.Minute,
 		},
 	}
 	return s
@@ -215,8 +216,8 @@ func signedIn(t *testing.T, f *fake) *shell {
 	t.Helper()
 	s := newShell(t)
 	require.NoError(t, sessions{s.ConfigDir}.save(session{
-		Server: f.URL, Login: "ann", AccessToken: "access-1", RefreshToken: "refresh-1", AccessExpiresAt: recordedAt.Add(15 * time.Minute),
-		ExpiresAt: recordedAt.Add(time.Hour),
+		Server: f.URL, Login: "ann", AccessToken: "access-1", RefreshToken: "refresh-1",
+		AccessExpiresAt: recordedAt.Add(15 * time.Minute), ExpiresAt: recordedAt.Add(time.Hour),
 	}))
 	return s
 }

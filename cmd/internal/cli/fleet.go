@@ -10,9 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/pgdrover/pgdrover/internal/apiclient"
+	"github.com/spf13/cobra"
 )
 
 func (c *CLI) hostsCommand() *cobra.Command {
@@ -29,25 +28,26 @@ func (c *CLI) hostsCommand() *cobra.Command {
 	g := group("hosts", "Database hosts and their agents",
 		list.command(c, &cobra.Command{Short: "List hosts"}),
 		c.one("host", &cobra.Command{Use: "show", Short: "Show a host"}, func(ctx context.Context, cl *client, id string, o out) error {
-			return showHost(o)(decode[apiclient.Host](cl.HostGet(ctx, id)))
+			return showHost(o)(decode[apiclient.Host](cl.HostGet(ctx, id))) //nolint:bodyclose // decode closes it
 		}),
 		c.hostAddCommand(),
 		c.one("host", &cobra.Command{
-			Use: "token", Short: "Make a new enrolment token for a host's agent", Long: "Makes a new one-time token; earlier unused ones are void.",
+			Use: "token", Short: "Make a new enrolment token for a host's agent",
+			Long: "Makes a new one-time token; earlier unused ones are void.",
 		}, func(ctx context.Context, cl *client, id string, o out) error {
-			return showEnrollment(o)(decode[apiclient.Enrollment](cl.HostToken(ctx, id)))
+			return showEnrollment(o)(decode[apiclient.Enrollment](cl.HostToken(ctx, id))) //nolint:bodyclose // decode closes it
 		}),
 		c.renameCommand("host", patchHost), c.labelCommand("host", patchHost),
 		c.one("host", &cobra.Command{
 			Use: "revoke", Short: "Cut a host's agent off", Long: "Cuts the agent off within seconds; a new token enrols it again.",
 		}, func(ctx context.Context, cl *client, id string, o out) error {
-			return showHost(o)(decode[apiclient.Host](cl.HostRevoke(ctx, id)))
+			return showHost(o)(decode[apiclient.Host](cl.HostRevoke(ctx, id))) //nolint:bodyclose // decode closes it
 		}),
 		c.one("host", &cobra.Command{
 			Use: "delete", Short: "Forget a host",
 			Long: "Removes the records of the host and its instances; nothing on the host is touched. Revoke it first.",
 		}, func(ctx context.Context, cl *client, id string, o out) error {
-			_, err := raw(cl.HostDelete(ctx, id)) //nolint:bodyclose // raw closes it
+			_, err := raw(cl.HostDelete(ctx, id))
 			if err == nil {
 				fmt.Fprintln(c.Err, "Forgotten.")
 			}
@@ -166,8 +166,10 @@ func (c *CLI) instancesCommand() *cobra.Command {
 	}
 	return group("instances", "PostgreSQL instances",
 		list.command(c, &cobra.Command{Short: "List instances"}),
-		c.one("instance", &cobra.Command{Use: "show", Short: "Show an instance"}, func(ctx context.Context, cl *client, id string, o out) error {
-			return showInstance(o)(decode[apiclient.Instance](cl.InstanceGet(ctx, id)))
+		c.one("instance", &cobra.Command{
+			Use: "show", Short: "Show an instance",
+		}, func(ctx context.Context, cl *client, id string, o out) error {
+			return showInstance(o)(decode[apiclient.Instance](cl.InstanceGet(ctx, id))) //nolint:bodyclose // decode closes it
 		}),
 		c.renameCommand("instance", patchInstance), c.labelCommand("instance", patchInstance),
 	)
@@ -236,9 +238,9 @@ func (c *CLI) overviewCommand() *cobra.Command {
 func overview(d *details, v apiclient.Overview) {
 	count := func(pairs ...any) string {
 		var parts []string
-		for i := 0; i < len(pairs); i += 2 {
-			if n, ok := pairs[i].(int64); ok && n > 0 {
-				parts = append(parts, fmt.Sprintf("%d %s", n, pairs[i+1]))
+		for pair := range slices.Chunk(pairs, 2) {
+			if n, ok := pair[0].(int64); ok && n > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", pair...))
 			}
 		}
 		if len(parts) == 0 {
@@ -268,12 +270,12 @@ type editable struct {
 type patcher func(ctx context.Context, cl *client, id, etag string, e editable) ([]byte, error)
 
 func patchHost(ctx context.Context, cl *client, id, etag string, e editable) ([]byte, error) {
-	return raw(cl.HostUpdate(ctx, id, &apiclient.HostUpdateParams{IfMatch: &etag}, //nolint:bodyclose // raw closes it
+	return raw(cl.HostUpdate(ctx, id, &apiclient.HostUpdateParams{IfMatch: &etag},
 		apiclient.HostUpdateJSONRequestBody{Name: e.Name, Labels: &e.Labels}))
 }
 
 func patchInstance(ctx context.Context, cl *client, id, etag string, e editable) ([]byte, error) {
-	return raw(cl.InstanceUpdate(ctx, id, &apiclient.InstanceUpdateParams{IfMatch: &etag}, //nolint:bodyclose // raw closes it
+	return raw(cl.InstanceUpdate(ctx, id, &apiclient.InstanceUpdateParams{IfMatch: &etag},
 		apiclient.InstanceUpdateJSONRequestBody{Name: e.Name, Labels: &e.Labels}))
 }
 
@@ -284,7 +286,7 @@ func (c *CLI) edit(cmd *cobra.Command, object, ref string, o out, patch patcher,
 	if err != nil {
 		return err
 	}
-	id, _, err := cl.find(ctx, object, ref)
+	id, err := cl.find(ctx, object, ref)
 	if err != nil {
 		return err
 	}
@@ -292,8 +294,8 @@ func (c *CLI) edit(cmd *cobra.Command, object, ref string, o out, patch patcher,
 	if object == "instance" {
 		get = cl.InstanceGet
 	}
-	resp, err := get(ctx, id)
-	e, _, err := decode[editable](resp, err) //nolint:bodyclose // decode closes it
+	resp, err := get(ctx, id) //nolint:bodyclose // decode closes it
+	e, _, err := decode[editable](resp, err)
 	if err != nil {
 		return err
 	}
@@ -333,8 +335,9 @@ func article(object string) string {
 
 func (c *CLI) labelCommand(object string, patch patcher) *cobra.Command {
 	return c.output(&cobra.Command{
-		Use: "label " + strings.ToUpper(object) + " KEY=VALUE... KEY-...", Short: "Set and remove labels", ValidArgsFunction: c.completeArg(object),
-		Example: "  pgdrover " + plural(object) + " label db1 site=vienna test-   # sets site, removes test",
+		Use: "label " + strings.ToUpper(object) + " KEY=VALUE... KEY-...", Short: "Set and remove labels",
+		ValidArgsFunction: c.completeArg(object),
+		Example:           "  pgdrover " + plural(object) + " label db1 site=vienna test-   # sets site, removes test",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return usageError(cmd, "missing: %s and at least one KEY=VALUE or KEY-", strings.ToUpper(object))

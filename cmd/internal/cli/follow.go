@@ -98,8 +98,8 @@ func final(s apiclient.OperationState) bool {
 }
 
 func (c *client) detached(id string) error {
-	fmt.Fprintf(c.cli.Err, "\nThe operation goes on without you.\n  follow it:  pgdrover operations follow %s\n  cancel it:  pgdrover operations cancel %s\n",
-		id, id)
+	fmt.Fprintf(c.cli.Err, "\nThe operation goes on without you.\n"+
+		"  follow it:  pgdrover operations follow %s\n  cancel it:  pgdrover operations cancel %s\n", id, id)
 	return &Error{Exit: exitInterrupted, Detail: "interrupted", Quiet: true}
 }
 
@@ -233,7 +233,7 @@ func (c *client) stream(ctx context.Context, id string, wake chan<- struct{}) er
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("events: %s", resp.Status)
 	}

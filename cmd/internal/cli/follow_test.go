@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/internal/apiclient"
+	"github.com/stretchr/testify/require"
 )
 
 // play serves a recorded operation as it was at successive looks: each look at the operation is one scene.
@@ -63,9 +63,7 @@ func (p *play) operation(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	now := map[string]json.RawMessage{}
-	for k, v := range p.op {
-		now[k] = v
-	}
+	maps.Copy(now, p.op)
 	if s.state != "" {
 		now["state"] = json.RawMessage(`"` + s.state + `"`)
 		delete(now, "ended_at")
@@ -148,8 +146,8 @@ func TestFollowSurvivesTheManagersRestart(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	s := signedIn(t, f)
-	f.play(t, "operation.json", "steps.json", scene{steps: 2, state: "running"}, scene{broken: 503}, scene{broken: 502}, scene{broken: 503},
-		scene{steps: 10})
+	f.play(t, "operation.json", "steps.json", scene{steps: 2, state: "running"}, scene{broken: 503}, scene{broken: 502},
+		scene{broken: 503}, scene{steps: 10})
 	require.Zero(t, s.run("operations", "follow", operationOfCreate), s.err.String())
 	require.Equal(t, 1, strings.Count(s.err.String(), "the manager does not answer"))
 	require.Equal(t, 1, strings.Count(s.err.String(), "the manager is back"))
@@ -161,7 +159,8 @@ func TestFollowWakesAtAnEvent(t *testing.T) {
 	f := newFake(t)
 	s := signedIn(t, f)
 	s.Pace.Poll = time.Hour
-	p := f.play(t, "operation.json", "steps.json", scene{steps: 2, state: "running"}, scene{steps: 3, state: "running"}, scene{steps: 10})
+	p := f.play(t, "operation.json", "steps.json", scene{steps: 2, state: "running"},
+		scene{steps: 3, state: "running"}, scene{steps: 10})
 	go func() {
 		for range 3 {
 			p.events <- `{"kind":"step","id":"x","parent":"` + operationOfCreate + `"}`
@@ -194,7 +193,7 @@ func TestFollowOnATerminal(t *testing.T) {
 	require.Contains(t, text, "#######................. 300 B of 1000 B, 30%")
 	require.Contains(t, text, "  + Record the state")
 	require.Contains(t, text, "\x1b[2A\x1b[J", "moving lines are taken away")
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		if strings.HasPrefix(line, "  |") {
 			require.LessOrEqual(t, len(line), 59)
 		}
@@ -268,6 +267,7 @@ func TestRateAndTimeLeft(t *testing.T) {
 	o := &seen{}
 	require.Equal(t, "0 B of 100 MB, 0%", o.measure(at(0), begin))
 	require.Equal(t, "50.0 MB of 100 MB, 50%, 5.0 MB/s, about 10s left", o.measure(at(50<<20), begin.Add(10*time.Second)))
-	require.Equal(t, "40%", (&seen{}).measure(apiclient.Step{Progress: map[string]any{"done": 40, "total": 100, "unit": "percent"}}, begin))
+	percent := apiclient.Step{Progress: map[string]any{"done": 40, "total": 100, "unit": "percent"}}
+	require.Equal(t, "40%", (&seen{}).measure(percent, begin))
 	require.Empty(t, (&seen{}).measure(apiclient.Step{}, begin))
 }

@@ -217,7 +217,8 @@ func (in *input) complete(cmd *cobra.Command) {
 		case len(f.Enum) > 0:
 			_ = cmd.RegisterFlagCompletionFunc(f.Flag, cobra.FixedCompletions(f.Enum, cobra.ShellCompDirectiveNoFileComp))
 		case f.Kind == kindBool:
-			_ = cmd.RegisterFlagCompletionFunc(f.Flag, cobra.FixedCompletions([]string{"true", "false"}, cobra.ShellCompDirectiveNoFileComp))
+			both := []string{"true", "false"}
+			_ = cmd.RegisterFlagCompletionFunc(f.Flag, cobra.FixedCompletions(both, cobra.ShellCompDirectiveNoFileComp))
 		}
 	}
 }
@@ -286,7 +287,7 @@ func (in *input) one(ctx context.Context, cmd *cobra.Command, cl *client, v *val
 		}
 		return nil, false, nil
 	case f.Kind == kindRef:
-		id, _, err := cl.find(ctx, f.Object, v.texts[0])
+		id, err := cl.find(ctx, f.Object, v.texts[0])
 		return id, true, err
 	case f.Kind == kindList:
 		list := []any{}
@@ -355,7 +356,8 @@ func (in *input) secret(cmd *cobra.Command, v *value) (string, error) {
 		return "", nil
 	}
 	if !in.cli.Terminal.Interactive() {
-		return "", usageError(cmd, "there is no terminal to ask for the %s: use --%s-stdin, --%s-file or %s", f.Flag, f.Flag, f.Flag, in.variable(f))
+		return "", usageError(cmd, "there is no terminal to ask for the %s: use --%s-stdin, --%s-file or %s",
+			f.Flag, f.Flag, f.Flag, in.variable(f))
 	}
 	return in.askNew(cmd, f)
 }

@@ -101,7 +101,9 @@ func queryOf(fields []field, values map[string]any) url.Values {
 }
 
 // one makes a command about one object, named by its argument.
-func (c *CLI) one(object string, cmd *cobra.Command, run func(ctx context.Context, cl *client, id string, o out) error) *cobra.Command {
+func (c *CLI) one(
+	object string, cmd *cobra.Command, run func(ctx context.Context, cl *client, id string, o out) error,
+) *cobra.Command {
 	cmd.Use += " " + strings.ToUpper(object)
 	cmd.Args = exactly(1, strings.ToUpper(object)+", a name or an id")
 	cmd.ValidArgsFunction = c.completeArg(object)
@@ -110,7 +112,7 @@ func (c *CLI) one(object string, cmd *cobra.Command, run func(ctx context.Contex
 		if err != nil {
 			return err
 		}
-		id, _, err := cl.find(cmd.Context(), object, args[0])
+		id, err := cl.find(cmd.Context(), object, args[0])
 		if err != nil {
 			return err
 		}

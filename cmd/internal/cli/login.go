@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/spf13/cobra"
-
 	"github.com/pgdrover/pgdrover/internal/apiclient"
+	"github.com/spf13/cobra"
 )
 
 func (c *CLI) loginCommand() *cobra.Command {
@@ -95,9 +94,9 @@ func (c *CLI) signIn(ctx context.Context, server, login, password string) (*sess
 	if err != nil {
 		return nil, err
 	}
-	got, _, err := decode[apiclient.Session](cl.SessionCreate(ctx, nil, apiclient.SessionCreateJSONRequestBody{Login: login, Password: password}))
-	var e *Error
-	if errors.As(err, &e) {
+	body := apiclient.SessionCreateJSONRequestBody{Login: login, Password: password}
+	got, _, err := decode[apiclient.Session](cl.SessionCreate(ctx, nil, body)) //nolint:bodyclose // decode closes it
+	if e, ok := errors.AsType[*Error](err); ok {
 		e.Hint = "" // which would be to sign in
 	}
 	if err != nil {
@@ -139,7 +138,7 @@ func (c *CLI) endSession(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	_, err = raw(cl.SessionDelete(ctx)) //nolint:bodyclose // raw closes it
+	_, err = raw(cl.SessionDelete(ctx))
 	return err
 }
 
@@ -151,7 +150,7 @@ func (c *CLI) whoamiCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		me, body, err := decode[apiclient.Account](cl.Me(cmd.Context()))
+		me, body, err := decode[apiclient.Account](cl.Me(cmd.Context())) //nolint:bodyclose // decode closes it
 		if err != nil {
 			return err
 		}

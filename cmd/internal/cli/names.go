@@ -72,9 +72,9 @@ type named struct {
 }
 
 // find gives the id of an object by its id or name. Names are compared exactly: what is changed must be what was meant.
-func (c *client) find(ctx context.Context, object, ref string) (id, name string, err error) {
+func (c *client) find(ctx context.Context, object, ref string) (string, error) {
 	if u, err := uuid.Parse(ref); err == nil {
-		return u.String(), ref, nil
+		return u.String(), nil
 	}
 	path := c.cli.spec.listOf(object)
 	query := url.Values{}
@@ -83,7 +83,7 @@ func (c *client) find(ctx context.Context, object, ref string) (id, name string,
 	}
 	p, err := c.pages(ctx, path, query, 0)
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	var found []named
 	var similar []string
@@ -100,19 +100,20 @@ func (c *client) find(ctx context.Context, object, ref string) (id, name string,
 	}
 	switch len(found) {
 	case 1:
-		return found[0].ID, found[0].Name, nil
+		return found[0].ID, nil
 	case 0:
 		e := &Error{Exit: exitNotFound, Code: "not-found", Detail: fmt.Sprintf("there is no %s named %s", object, quote(ref))}
 		if len(similar) > 0 {
 			e.Hint = "Similar: " + strings.Join(similar[:min(len(similar), 5)], ", ")
 		}
-		return "", "", e
+		return "", e
 	}
-	e := &Error{Exit: exitUsage, Code: "ambiguous", Detail: fmt.Sprintf("%d %s are named %s; give the id of one", len(found), plural(object), quote(ref))}
+	detail := fmt.Sprintf("%d %s are named %s; give the id of one", len(found), plural(object), quote(ref))
+	e := &Error{Exit: exitUsage, Code: "ambiguous", Detail: detail}
 	for _, n := range found {
 		e.Fields = append(e.Fields, Field{Location: n.ID, Message: strings.TrimSpace(n.Name + " " + onHost(n.HostName))})
 	}
-	return "", "", e
+	return "", e
 }
 
 func onHost(name string) string {

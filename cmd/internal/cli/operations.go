@@ -9,9 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/pgdrover/pgdrover/internal/apiclient"
+	"github.com/spf13/cobra"
 )
 
 func (c *CLI) operationsCommand() *cobra.Command {
@@ -193,7 +192,8 @@ func (c *CLI) retryCommand() *cobra.Command {
 			key = idempotencyKey()
 		}
 		body, err := cl.patiently(ctx, func(ctx context.Context) ([]byte, error) {
-			return raw(cl.OperationRetry(ctx, id, &apiclient.OperationRetryParams{IdempotencyKey: &key})) //nolint:bodyclose // raw closes it
+			params := &apiclient.OperationRetryParams{IdempotencyKey: &key}
+			return raw(cl.OperationRetry(ctx, id, params)) //nolint:bodyclose // raw closes it
 		})
 		if err != nil {
 			return err

@@ -4,9 +4,8 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"github.com/spf13/cobra"
-
 	"github.com/pgdrover/pgdrover/internal/apiclient"
+	"github.com/spf13/cobra"
 )
 
 func (c *CLI) notificationsCommand() *cobra.Command {
@@ -63,7 +62,8 @@ func (c *CLI) auditCommand() *cobra.Command {
 			}
 			// A record's time is evidence: in full, not relative.
 			return []string{
-				a.At.Local().Format("2006-01-02 15:04:05"), a.Actor, deref(a.RemoteAddress), a.Action, to, string(a.Result), deref(a.OperationId),
+				a.At.Local().Format("2006-01-02 15:04:05"), a.Actor, deref(a.RemoteAddress), a.Action, to,
+				string(a.Result), deref(a.OperationId),
 			}
 		},
 		name: func(a apiclient.AuditRecord) string { return fmt.Sprint(a.Id) },

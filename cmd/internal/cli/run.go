@@ -9,10 +9,9 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/pgdrover/pgdrover/internal/apiclient"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/pgdrover/pgdrover/internal/apiclient"
 )
 
 // running is how a started operation is waited for.

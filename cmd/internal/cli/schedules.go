@@ -8,10 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgdrover/pgdrover/internal/apiclient"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/pgdrover/pgdrover/internal/apiclient"
 )
 
 func (c *CLI) schedulesCommand() *cobra.Command {
@@ -43,15 +42,19 @@ func (c *CLI) schedulesCommand() *cobra.Command {
 			changed(func(ctx context.Context, cl *client, id string) (apiclient.Schedule, []byte, error) {
 				return decode[apiclient.Schedule](cl.ScheduleResume(ctx, id)) //nolint:bodyclose // decode closes it
 			})),
-		c.one("schedule", &cobra.Command{Use: "run", Short: "Run a schedule now"}, func(ctx context.Context, cl *client, id string, _ out) error {
-			_, err := raw(cl.ScheduleRun(ctx, id)) //nolint:bodyclose // raw closes it
+		c.one("schedule", &cobra.Command{
+			Use: "run", Short: "Run a schedule now",
+		}, func(ctx context.Context, cl *client, id string, _ out) error {
+			_, err := raw(cl.ScheduleRun(ctx, id))
 			if err == nil {
 				fmt.Fprintf(c.Err, "It runs now. See pgdrover schedules runs %s\n", id)
 			}
 			return err
 		}),
-		c.one("schedule", &cobra.Command{Use: "delete", Short: "Delete a schedule"}, func(ctx context.Context, cl *client, id string, _ out) error {
-			_, err := raw(cl.ScheduleDelete(ctx, id)) //nolint:bodyclose // raw closes it
+		c.one("schedule", &cobra.Command{
+			Use: "delete", Short: "Delete a schedule",
+		}, func(ctx context.Context, cl *client, id string, _ out) error {
+			_, err := raw(cl.ScheduleDelete(ctx, id))
 			if err == nil {
 				fmt.Fprintln(c.Err, "Deleted.")
 			}
@@ -124,7 +127,7 @@ func moments(all []time.Time) string {
 }
 
 func scheduleRuns(ctx context.Context, cl *client, id string, o out) error {
-	body, err := raw(cl.ScheduleRuns(ctx, id, nil)) //nolint:bodyclose // raw closes it
+	body, err := raw(cl.ScheduleRuns(ctx, id, nil))
 	if err != nil {
 		return err
 	}

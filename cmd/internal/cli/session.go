@@ -59,7 +59,7 @@ func (s sessions) save(v session) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("make the session's folder: %w", err)
 	}
-	b, err := json.MarshalIndent(v, "", "  ")
+	b, err := json.MarshalIndent(v, "", "  ") //nolint:gosec // keeping the tokens, readable to their owner only, is its purpose
 	if err != nil {
 		return fmt.Errorf("write the session: %w", err)
 	}
@@ -68,7 +68,7 @@ func (s sessions) save(v session) error {
 	if err != nil {
 		return fmt.Errorf("write the session: %w", err)
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	_, err = f.Write(append(b, '\n'))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write the session: %w", err)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -63,7 +64,7 @@ func (c *CLI) ask(prompt string) (string, error) {
 		}
 		line = append(line, b[:n]...)
 		if err != nil {
-			if err == io.EOF && len(line) > 0 { //nolint:errorlint // readers give io.EOF as it is
+			if errors.Is(err, io.EOF) && len(line) > 0 {
 				return strings.TrimSpace(string(line)), nil
 			}
 			return "", fmt.Errorf("read %s: %w", strings.ToLower(prompt), err)

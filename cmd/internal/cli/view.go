@@ -107,7 +107,8 @@ func (p *plain) step(s apiclient.Step) {
 		}
 		return
 	}
-	if s.State == apiclient.StepStateRunning && s.Attempt > 1 && old.state == apiclient.StepStateRetrying && old.attempt == s.Attempt {
+	begins := s.State == apiclient.StepStateRunning && old.state == apiclient.StepStateRetrying
+	if begins && s.Attempt > 1 && old.attempt == s.Attempt {
 		return
 	}
 	old.state, old.attempt, old.told = s.State, s.Attempt, now
