@@ -62,7 +62,7 @@ test-race: ## the Go tests under the race detector (needs a C compiler)
 	@CGO_ENABLED=1 go test -race -json -count=1 -timeout 60m $(PACKAGES) 2>&1 | go run ./scripts/testsummary
 
 .PHONY: check
-check: lint web-lint ## every static check
+check: lint web-lint openapi-lint fresh ## every static check
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/workflowcheck ## check the Go code: style, walls between packages, determinism
@@ -84,9 +84,36 @@ gen: $(TOOLS)/sqlc $(TOOLS)/oapi-codegen $(if $(WEB),webapp/node_modules/.packag
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" go generate ./...
 	@if [ -n "$(WEB)" ] && [ -f api/openapi.json ]; then cd webapp && npm run --silent gen; fi
 
+# npm writes this file at the end of an installation, so it is the honest stamp of one.
+tools/openapi/node_modules/.package-lock.json: tools/openapi/package-lock.json
+	cd tools/openapi && npm ci --no-audit --no-fund
+	@touch $@
+
+.PHONY: openapi-lint
+openapi-lint: tools/openapi/node_modules/.package-lock.json ## check the committed OpenAPI document
+	@cd tools/openapi && out=$$(REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+		node_modules/.bin/redocly lint --config redocly.yaml --format codeframe ../../api/openapi.json 2>&1) || { echo "$$out"; exit 1; }
+
+# What "make gen" makes.
+GENERATED := db/gen api/openapi.json internal/apiclient/client.gen.go $(if $(WEB),webapp/src/api/schema.gen.ts,)
+
+# Compares with the files as they lie here and not with the last commit: whoever works on something has changed files.
+.PHONY: fresh
+fresh: ## fail where generated files are not what their sources make; they are made anew
+	@state() { find $(GENERATED) -type f -exec sha256sum {} + | sort -k2; }; \
+	before=$$(state); $(MAKE) --no-print-directory gen; after=$$(state); \
+	if [ "$$before" != "$$after" ]; then \
+		echo "generated files were not fresh; look at them and commit them:" >&2; \
+		diff <(echo "$$before") <(echo "$$after") | awk '/^[<>]/ {print "  " $$3}' | sort -u >&2; exit 1; \
+	fi
+
+.PHONY: replay-record
+replay-record: ## record the histories of every operation for the tests of replay; they are kept for each release
+	go test ./workflows -run '^TestReplayRecord$$' -count=1 -record $(or $(RELEASE),$(error RELEASE=v0.1 is needed))
+
 .PHONY: bench
-bench: ## the budgets of the design, measured
-	@go test -run '^$$' -bench . -benchmem -timeout 40m $(PACKAGES) | grep -v -e '^?' -e 'no test files'
+bench: ## the budgets of the design, measured; a busy machine shows in the numbers
+	@go test -run '^$$' -bench . -benchtime 1x -timeout 40m ./e2e/bench
 
 .PHONY: crash-matrix
 crash-matrix: ## every operation with a crash at every step; takes long, "make test" runs the short part
@@ -101,4 +128,4 @@ $(TOOLS)/%: tools/%/go.mod tools/%/go.sum
 
 .PHONY: clean
 clean: ## remove what was built, not what a running system keeps in .pgdrover
-	rm -rf bin .cache webapp/dist/* webapp/node_modules e2e/out
+	rm -rf bin .cache webapp/dist/* webapp/node_modules tools/openapi/node_modules e2e/out

@@ -1099,7 +1099,7 @@ type InstanceAdoptIn struct {
 	Database *string `json:"database,omitempty"`
 
 	// DbmsUser DBMS account the agent uses
-	DbmsUser string `json:"dbms_user"`
+	DbmsUser *string `json:"dbms_user,omitempty"`
 
 	// InstanceId The instance
 	InstanceId openapi_types.UUID `json:"instance_id"`
@@ -1151,7 +1151,7 @@ type InstanceCreateIn struct {
 	Password *string `json:"password,omitempty"`
 
 	// Port TCP port
-	Port int64 `json:"port"`
+	Port *int64 `json:"port,omitempty"`
 
 	// Superuser Name of the superuser, which pgdrover uses as its DBMS account
 	Superuser *string `json:"superuser,omitempty"`
@@ -1740,19 +1740,33 @@ type Times struct {
 type AuditListParams struct {
 	// Cursor Of the page before
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
-	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Limit Rows of a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Sort A column, with a leading minus for descending
 	Sort *string `form:"sort,omitempty" json:"sort,omitempty"`
 
 	// Q Text to look for
-	Q        *string                  `form:"q,omitempty" json:"q,omitempty"`
-	Actor    *string                  `form:"actor,omitempty" json:"actor,omitempty"`
-	Action   *string                  `form:"action,omitempty" json:"action,omitempty"`
-	TargetId *string                  `form:"target_id,omitempty" json:"target_id,omitempty"`
-	Result   *[]AuditListParamsResult `form:"result,omitempty" json:"result,omitempty"`
-	From     *time.Time               `form:"from,omitempty" json:"from,omitempty"`
-	To       *time.Time               `form:"to,omitempty" json:"to,omitempty"`
+	Q *string `form:"q,omitempty" json:"q,omitempty"`
+
+	// Actor Only acts of this login or agent
+	Actor *string `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Action Only acts of this name, e.g. host-add
+	Action *string `form:"action,omitempty" json:"action,omitempty"`
+
+	// TargetId Only acts on this object
+	TargetId *string `form:"target_id,omitempty" json:"target_id,omitempty"`
+
+	// Result Only acts that ended so
+	Result *[]AuditListParamsResult `form:"result,omitempty" json:"result,omitempty"`
+
+	// From Only acts at this time or later
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only acts before this time
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 }
 
 // AuditListParamsResult defines parameters for AuditList.
@@ -1762,15 +1776,21 @@ type AuditListParamsResult string
 type HostListParams struct {
 	// Cursor Of the page before
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
-	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Limit Rows of a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Sort A column, with a leading minus for descending
 	Sort *string `form:"sort,omitempty" json:"sort,omitempty"`
 
 	// Q Text to look for
-	Q      *string                `form:"q,omitempty" json:"q,omitempty"`
-	State  *[]HostListParamsState `form:"state,omitempty" json:"state,omitempty"`
-	Online *HostListParamsOnline  `form:"online,omitempty" json:"online,omitempty"`
+	Q *string `form:"q,omitempty" json:"q,omitempty"`
+
+	// State Only hosts in one of these states
+	State *[]HostListParamsState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Online Only hosts whose agent is connected, or is not
+	Online *HostListParamsOnline `form:"online,omitempty" json:"online,omitempty"`
 
 	// Label key or key=value
 	Label *string `form:"label,omitempty" json:"label,omitempty"`
@@ -1792,15 +1812,23 @@ type HostUpdateParams struct {
 type InstanceListParams struct {
 	// Cursor Of the page before
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
-	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Limit Rows of a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Sort A column, with a leading minus for descending
 	Sort *string `form:"sort,omitempty" json:"sort,omitempty"`
 
 	// Q Text to look for
-	Q          *string                         `form:"q,omitempty" json:"q,omitempty"`
-	HostId     *openapi_types.UUID             `form:"host_id,omitempty" json:"host_id,omitempty"`
-	Status     *[]InstanceListParamsStatus     `form:"status,omitempty" json:"status,omitempty"`
+	Q *string `form:"q,omitempty" json:"q,omitempty"`
+
+	// HostId Only instances on this host
+	HostId *openapi_types.UUID `form:"host_id,omitempty" json:"host_id,omitempty"`
+
+	// Status Only instances in one of these states
+	Status *[]InstanceListParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Management Only instances that are managed, only discovered, or ignored
 	Management *[]InstanceListParamsManagement `form:"management,omitempty" json:"management,omitempty"`
 
 	// Version Major or full version
@@ -1824,33 +1852,50 @@ type InstanceUpdateParams struct {
 
 // NotificationListParams defines parameters for NotificationList.
 type NotificationListParams struct {
-	Unread *bool  `form:"unread,omitempty" json:"unread,omitempty"`
-	Limit  *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+	// Unread Only those not read yet
+	Unread *bool `form:"unread,omitempty" json:"unread,omitempty"`
+
+	// Limit At most so many
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // OperationListParams defines parameters for OperationList.
 type OperationListParams struct {
 	// Cursor Of the page before
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
-	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Limit Rows of a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Sort A column, with a leading minus for descending
 	Sort *string `form:"sort,omitempty" json:"sort,omitempty"`
 
 	// Q Text to look for
-	Q     *string                     `form:"q,omitempty" json:"q,omitempty"`
+	Q *string `form:"q,omitempty" json:"q,omitempty"`
+
+	// State Only operations in one of these states
 	State *[]OperationListParamsState `form:"state,omitempty" json:"state,omitempty"`
-	Name  *string                     `form:"name,omitempty" json:"name,omitempty"`
+
+	// Name Only operations of this name, e.g. instance-create
+	Name *string `form:"name,omitempty" json:"name,omitempty"`
 
 	// TargetId Target or made object
 	TargetId *openapi_types.UUID `form:"target_id,omitempty" json:"target_id,omitempty"`
-	HostId   *openapi_types.UUID `form:"host_id,omitempty" json:"host_id,omitempty"`
-	Actor    *string             `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// HostId Only operations on this host
+	HostId *openapi_types.UUID `form:"host_id,omitempty" json:"host_id,omitempty"`
+
+	// Actor Only those asked for by this login
+	Actor *string `form:"actor,omitempty" json:"actor,omitempty"`
 
 	// Open Only those that have not ended
-	Open       *bool                      `form:"open,omitempty" json:"open,omitempty"`
-	DryRun     *OperationListParamsDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
-	ScheduleId *openapi_types.UUID        `form:"schedule_id,omitempty" json:"schedule_id,omitempty"`
+	Open *bool `form:"open,omitempty" json:"open,omitempty"`
+
+	// DryRun Only dry runs, or none
+	DryRun *OperationListParamsDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// ScheduleId Only operations of this schedule
+	ScheduleId *openapi_types.UUID `form:"schedule_id,omitempty" json:"schedule_id,omitempty"`
 }
 
 // OperationListParamsState defines parameters for OperationList.
@@ -2023,11 +2068,13 @@ type InstanceStopParamsOnConflict string
 
 // OperationCancelParams defines parameters for OperationCancel.
 type OperationCancelParams struct {
+	// IdempotencyKey Makes a repeated request the same one
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // OperationOutputParams defines parameters for OperationOutput.
 type OperationOutputParams struct {
+	// Step Only output of this step
 	Step *string `form:"step,omitempty" json:"step,omitempty"`
 
 	// Offset Only chunks that begin here or later
@@ -2036,21 +2083,25 @@ type OperationOutputParams struct {
 
 // OperationPauseParams defines parameters for OperationPause.
 type OperationPauseParams struct {
+	// IdempotencyKey Makes a repeated request the same one
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // OperationResumeParams defines parameters for OperationResume.
 type OperationResumeParams struct {
+	// IdempotencyKey Makes a repeated request the same one
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // OperationRetryParams defines parameters for OperationRetry.
 type OperationRetryParams struct {
+	// IdempotencyKey Makes a repeated request the same one
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // ScheduleListParams defines parameters for ScheduleList.
 type ScheduleListParams struct {
+	// Kind Only schedules of operations, or only the manager's own
 	Kind *ScheduleListParamsKind `form:"kind,omitempty" json:"kind,omitempty"`
 }
 
@@ -2065,6 +2116,7 @@ type ScheduleUpdateParams struct {
 
 // ScheduleRunsParams defines parameters for ScheduleRuns.
 type ScheduleRunsParams struct {
+	// Limit At most so many
 	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -2072,7 +2124,9 @@ type ScheduleRunsParams struct {
 type SessionCreateParams struct {
 	// XPgdroverClient web: set HttpOnly cookies instead of giving tokens
 	XPgdroverClient *SessionCreateParamsXPgdroverClient `json:"X-Pgdrover-Client,omitempty"`
-	UserAgent       *string                             `json:"User-Agent,omitempty"`
+
+	// UserAgent Kept with the session, so that people recognise theirs
+	UserAgent *string `json:"User-Agent,omitempty"`
 }
 
 // SessionCreateParamsXPgdroverClient defines parameters for SessionCreate.
@@ -2269,6 +2323,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /api/v1/hosts/{id} (the `HostUpdate` operationId).
 	HostUpdate(ctx context.Context, id string, params *HostUpdateParams, body HostUpdateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HostRefreshFacts Ask a host for its facts now
+	//
+	// The agent's answer is stored and returned; an absent agent is 503 within seconds.
+	//
+	// Corresponds with POST /api/v1/hosts/{id}/refresh-facts (the `HostRefreshFacts` operationId).
+	HostRefreshFacts(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// HostRevoke Revoke a host's agent
 	//
@@ -2861,6 +2922,23 @@ func (c *Client) HostUpdateWithBody(ctx context.Context, id string, params *Host
 // Corresponds with PATCH /api/v1/hosts/{id} (the `HostUpdate` operationId).
 func (c *Client) HostUpdate(ctx context.Context, id string, params *HostUpdateParams, body HostUpdateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHostUpdateRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HostRefreshFacts Ask a host for its facts now
+//
+// The agent's answer is stored and returned; an absent agent is 503 within seconds.
+//
+// Corresponds with POST /api/v1/hosts/{id}/refresh-facts (the `HostRefreshFacts` operationId).
+func (c *Client) HostRefreshFacts(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHostRefreshFactsRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -4340,6 +4418,40 @@ func NewHostUpdateRequestWithBody(server string, id string, params *HostUpdatePa
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewHostRefreshFactsRequest constructs an http.Request for the HostRefreshFacts method
+func NewHostRefreshFactsRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/hosts/%s/refresh-facts", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -6990,6 +7102,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/v1/hosts/{id} (the `HostUpdate` operationId).
 	HostUpdateWithResponse(ctx context.Context, id string, params *HostUpdateParams, body HostUpdateJSONRequestBody, reqEditors ...RequestEditorFn) (*HostUpdateResponse, error)
 
+	// HostRefreshFactsWithResponse Ask a host for its facts now
+	//
+	// The agent's answer is stored and returned; an absent agent is 503 within seconds.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/hosts/{id}/refresh-facts (the `HostRefreshFacts` operationId).
+	HostRefreshFactsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*HostRefreshFactsResponse, error)
+
 	// HostRevokeWithResponse Revoke a host's agent
 	//
 	// Cuts the agent off within seconds; a new token enrols it again.
@@ -8001,6 +8122,96 @@ func (r HostUpdateResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r HostUpdateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// HostRefreshFactsResponse200Headers the declared response headers of an HTTP 200 response for HostRefreshFacts
+type HostRefreshFactsResponse200Headers struct {
+	ETag *string
+}
+
+type HostRefreshFactsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Host
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Problem
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Problem
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *Problem
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Problem
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Problem
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *HostRefreshFactsResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r HostRefreshFactsResponse) GetJSON200() *Host {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r HostRefreshFactsResponse) GetApplicationproblemJSON401() *Problem {
+	return r.ApplicationproblemJSON401
+}
+
+// GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r HostRefreshFactsResponse) GetApplicationproblemJSON403() *Problem {
+	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r HostRefreshFactsResponse) GetApplicationproblemJSON404() *Problem {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r HostRefreshFactsResponse) GetApplicationproblemJSON422() *Problem {
+	return r.ApplicationproblemJSON422
+}
+
+// GetApplicationproblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r HostRefreshFactsResponse) GetApplicationproblemJSON500() *Problem {
+	return r.ApplicationproblemJSON500
+}
+
+// GetApplicationproblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r HostRefreshFactsResponse) GetApplicationproblemJSON503() *Problem {
+	return r.ApplicationproblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r HostRefreshFactsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r HostRefreshFactsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r HostRefreshFactsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r HostRefreshFactsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11706,6 +11917,21 @@ func (c *ClientWithResponses) HostUpdateWithResponse(ctx context.Context, id str
 	return ParseHostUpdateResponse(rsp)
 }
 
+// HostRefreshFactsWithResponse Ask a host for its facts now
+//
+// The agent's answer is stored and returned; an absent agent is 503 within seconds.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/hosts/{id}/refresh-facts (the `HostRefreshFacts` operationId).
+func (c *ClientWithResponses) HostRefreshFactsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*HostRefreshFactsResponse, error) {
+	rsp, err := c.HostRefreshFacts(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHostRefreshFactsResponse(rsp)
+}
+
 // HostRevokeWithResponse Revoke a host's agent
 //
 // Cuts the agent off within seconds; a new token enrols it again.
@@ -12970,6 +13196,87 @@ func ParseHostUpdateResponse(rsp *http.Response) (*HostUpdateResponse, error) {
 	switch {
 	case rsp.StatusCode == 200:
 		var headers HostUpdateResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseHostRefreshFactsResponse parses an HTTP response from a HostRefreshFactsWithResponse call
+func ParseHostRefreshFactsResponse(rsp *http.Response) (*HostRefreshFactsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HostRefreshFactsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Host
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers HostRefreshFactsResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

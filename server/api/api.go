@@ -154,6 +154,8 @@ func declare(o *huma.Operation, permission string) {
 	}
 	o.Metadata["permission"] = permission
 	o.Errors = append(o.Errors, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
+	// An empty list says that none is needed; no list would say nothing.
+	o.Security = []map[string][]string{}
 	if permission != auth.Public {
 		o.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
 		o.Errors = append(o.Errors, http.StatusUnauthorized, http.StatusForbidden)

@@ -67,7 +67,7 @@ type hostOut struct {
 
 // HostPath names the object in the path.
 type HostPath struct {
-	ID uuid.UUID `path:"id"`
+	ID uuid.UUID `path:"id" doc:"The host"`
 }
 
 func (s *Server) hostList() db.List {
@@ -85,8 +85,8 @@ func (s *Server) hostList() db.List {
 func (s *Server) hosts() {
 	type list struct {
 		ListIn
-		State  []string `query:"state" enum:"invited,enrolled,revoked"`
-		Online string   `query:"online" enum:"true,false"`
+		State  []string `query:"state" enum:"invited,enrolled,revoked" doc:"Only hosts in one of these states"`
+		Online string   `query:"online" enum:"true,false" doc:"Only hosts whose agent is connected, or is not"`
 		Label  string   `query:"label" maxLength:"300" doc:"key or key=value"`
 	}
 	route(s, "host.read", huma.Operation{

@@ -65,7 +65,7 @@ type instanceOut struct {
 
 // InstancePath names the object in the path.
 type InstancePath struct {
-	ID uuid.UUID `path:"id"`
+	ID uuid.UUID `path:"id" doc:"The instance"`
 }
 
 func instanceList() db.List {
@@ -83,9 +83,9 @@ func instanceList() db.List {
 func (s *Server) instances() {
 	type list struct {
 		ListIn
-		HostID     string   `query:"host_id" format:"uuid"`
-		Status     []string `query:"status" enum:"unknown,creating,running,starting,stopped,crashed,missing"`
-		Management []string `query:"management" enum:"discovered,managed,ignored"`
+		HostID     string   `query:"host_id" format:"uuid" doc:"Only instances on this host"`
+		Status     []string `query:"status" enum:"unknown,creating,running,starting,stopped,crashed,missing" doc:"Only instances in one of these states"`
+		Management []string `query:"management" enum:"discovered,managed,ignored" doc:"Only instances that are managed, only discovered, or ignored"`
 		Version    string   `query:"version" maxLength:"20" doc:"Major or full version"`
 		Label      string   `query:"label" maxLength:"300" doc:"key or key=value"`
 	}

@@ -23,7 +23,7 @@ type pageOut[T any] struct{ Body Page[T] }
 // ListIn is exported, like all embedded inputs, because huma does not look into unexported ones. They are the query parameters of all lists.
 type ListIn struct {
 	Cursor string `query:"cursor" maxLength:"2000" doc:"Of the page before"`
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Rows of a page"`
 	Sort   string `query:"sort" maxLength:"50" doc:"A column, with a leading minus for descending"`
 	Q      string `query:"q" maxLength:"200" doc:"Text to look for"`
 }

@@ -90,7 +90,7 @@ type operationOut struct {
 
 // OperationPath names the object in the path.
 type OperationPath struct {
-	ID uuid.UUID `path:"id"`
+	ID uuid.UUID `path:"id" doc:"The operation"`
 }
 
 func operationList() db.List {
@@ -109,7 +109,7 @@ func (s *Server) operations() {
 	s.operationRecords()
 	type control struct {
 		OperationPath
-		IdempotencyKey string `header:"Idempotency-Key" maxLength:"200"`
+		IdempotencyKey string `header:"Idempotency-Key" maxLength:"200" doc:"Makes a repeated request the same one"`
 	}
 	for _, c := range []struct {
 		name, summary string
@@ -144,14 +144,14 @@ func (s *Server) operations() {
 func (s *Server) operationReads() {
 	type list struct {
 		ListIn
-		State    []string `query:"state" enum:"accepted,waiting,running,paused,succeeded,failed,canceled"`
-		Name     string   `query:"name" maxLength:"100"`
+		State    []string `query:"state" enum:"accepted,waiting,running,paused,succeeded,failed,canceled" doc:"Only operations in one of these states"`
+		Name     string   `query:"name" maxLength:"100" doc:"Only operations of this name, e.g. instance-create"`
 		TargetID string   `query:"target_id" format:"uuid" doc:"Target or made object"`
-		HostID   string   `query:"host_id" format:"uuid"`
-		Actor    string   `query:"actor" maxLength:"100"`
+		HostID   string   `query:"host_id" format:"uuid" doc:"Only operations on this host"`
+		Actor    string   `query:"actor" maxLength:"100" doc:"Only those asked for by this login"`
 		Open     bool     `query:"open" doc:"Only those that have not ended"`
-		DryRun   string   `query:"dry_run" enum:"true,false"`
-		Schedule string   `query:"schedule_id" format:"uuid"`
+		DryRun   string   `query:"dry_run" enum:"true,false" doc:"Only dry runs, or none"`
+		Schedule string   `query:"schedule_id" format:"uuid" doc:"Only operations of this schedule"`
 	}
 	route(s, "operation.read", huma.Operation{
 		OperationID: "operation-list", Method: http.MethodGet, Path: "/api/v1/operations", Summary: "List operations", Tags: []string{"operation"},
@@ -223,7 +223,7 @@ func (s *Server) operationRecords() {
 	})
 	type output struct {
 		OperationPath
-		Step   string `query:"step" maxLength:"200"`
+		Step   string `query:"step" maxLength:"200" doc:"Only output of this step"`
 		Offset int64  `query:"offset" minimum:"0" doc:"Only chunks that begin here or later"`
 	}
 	type outputOut struct {

@@ -29,8 +29,8 @@ type Notification struct {
 
 func (s *Server) notifications() {
 	type list struct {
-		Unread bool  `query:"unread"`
-		Limit  int32 `query:"limit" minimum:"1" maximum:"500" default:"50"`
+		Unread bool  `query:"unread" doc:"Only those not read yet"`
+		Limit  int32 `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"At most so many"`
 	}
 	type out struct {
 		Body struct {
@@ -108,12 +108,12 @@ type auditRow struct {
 func (s *Server) audit() {
 	type list struct {
 		ListIn
-		Actor    string    `query:"actor" maxLength:"100"`
-		Action   string    `query:"action" maxLength:"100"`
-		TargetID string    `query:"target_id" maxLength:"100"`
-		Result   []string  `query:"result" enum:"accepted,done,refused,failed"`
-		From     time.Time `query:"from"`
-		To       time.Time `query:"to"`
+		Actor    string    `query:"actor" maxLength:"100" doc:"Only acts of this login or agent"`
+		Action   string    `query:"action" maxLength:"100" doc:"Only acts of this name, e.g. host-add"`
+		TargetID string    `query:"target_id" maxLength:"100" doc:"Only acts on this object"`
+		Result   []string  `query:"result" enum:"accepted,done,refused,failed" doc:"Only acts that ended so"`
+		From     time.Time `query:"from" doc:"Only acts at this time or later"`
+		To       time.Time `query:"to" doc:"Only acts before this time"`
 	}
 	route(s, "audit.read", huma.Operation{
 		OperationID: "audit-list", Method: http.MethodGet, Path: "/api/v1/audit", Summary: "Who did what", Tags: []string{"audit"},

@@ -61,7 +61,7 @@ type ScheduleRun struct {
 
 // SchedulePath names the object in the path.
 type SchedulePath struct {
-	ID uuid.UUID `path:"id"`
+	ID uuid.UUID `path:"id" doc:"The schedule"`
 }
 
 type scheduleOut struct {
@@ -133,7 +133,7 @@ func (s *Server) schedules() {
 
 func (s *Server) scheduleReads() {
 	type list struct {
-		Kind string `query:"kind" enum:"operation,service"`
+		Kind string `query:"kind" enum:"operation,service" doc:"Only schedules of operations, or only the manager's own"`
 	}
 	route(s, "schedule.read", huma.Operation{
 		OperationID: "schedule-list", Method: http.MethodGet, Path: "/api/v1/schedules", Summary: "List schedules and service tasks", Tags: []string{"schedule"},
@@ -160,7 +160,7 @@ func (s *Server) scheduleReads() {
 	}, func(ctx context.Context, in *SchedulePath) (*scheduleOut, error) { return s.scheduleByID(ctx, in.ID) })
 	type runs struct {
 		SchedulePath
-		Limit int32 `query:"limit" minimum:"1" maximum:"500" default:"50"`
+		Limit int32 `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"At most so many"`
 	}
 	route(s, "schedule.read", huma.Operation{
 		OperationID: "schedule-runs", Method: http.MethodGet, Path: "/api/v1/schedules/{id}/runs", Summary: "History of a schedule", Tags: []string{"schedule"},

@@ -50,7 +50,7 @@ func (s *Server) sessions() {
 	type signIn struct {
 		RemoteAddress
 		Client    string `header:"X-Pgdrover-Client" enum:"web,api" default:"api" doc:"web: set HttpOnly cookies instead of giving tokens"`
-		UserAgent string `header:"User-Agent"`
+		UserAgent string `header:"User-Agent" doc:"Kept with the session, so that people recognise theirs"`
 		Body      struct {
 			Login    string `json:"login" minLength:"1" maxLength:"100"`
 			Password string `json:"password" minLength:"1" maxLength:"1000" format:"password"`

@@ -76,6 +76,26 @@ export interface paths {
         patch: operations["host-update"];
         trace?: never;
     };
+    "/api/v1/hosts/{id}/refresh-facts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask a host for its facts now
+         * @description The agent's answer is stored and returned; an absent agent is 503 within seconds.
+         */
+        post: operations["host-refresh-facts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/hosts/{id}/revoke": {
         parameters: {
             query?: never;
@@ -1078,6 +1098,7 @@ export interface components {
             /**
              * Format: password
              * @description Its password; empty for trust or peer authentication
+             * @example example-Passw0rd
              */
             password?: string;
         };
@@ -1158,7 +1179,10 @@ export interface components {
              * @description The instance
              */
             instance_id: string;
-            /** @description Stop the server and remove its data directory; otherwise pgdrover only forgets the instance */
+            /**
+             * @description Stop the server and remove its data directory; otherwise pgdrover only forgets the instance
+             * @example true
+             */
             with_data?: boolean;
         };
         InstanceQueryIn: {
@@ -1177,7 +1201,10 @@ export interface components {
             max_rows: number;
             /** @description Values of $1, $2, ... as text; null is NULL */
             params?: (string | null)[];
-            /** @description One statement */
+            /**
+             * @description One statement
+             * @example SELECT 1
+             */
             sql: string;
             /**
              * Format: int64
@@ -1715,11 +1742,25 @@ export interface operations {
     "audit-list": {
         parameters: {
             query?: {
+                /** @description Of the page before */
+                cursor?: string;
+                /** @description Rows of a page */
+                limit?: number;
+                /** @description A column, with a leading minus for descending */
+                sort?: string;
+                /** @description Text to look for */
+                q?: string;
+                /** @description Only acts of this login or agent */
                 actor?: string;
+                /** @description Only acts of this name, e.g. host-add */
                 action?: string;
+                /** @description Only acts on this object */
                 target_id?: string;
+                /** @description Only acts that ended so */
                 result?: ("accepted" | "done" | "refused" | "failed")[];
+                /** @description Only acts at this time or later */
                 from?: string;
+                /** @description Only acts before this time */
                 to?: string;
             };
             header?: never;
@@ -1787,7 +1828,17 @@ export interface operations {
     "host-list": {
         parameters: {
             query?: {
+                /** @description Of the page before */
+                cursor?: string;
+                /** @description Rows of a page */
+                limit?: number;
+                /** @description A column, with a leading minus for descending */
+                sort?: string;
+                /** @description Text to look for */
+                q?: string;
+                /** @description Only hosts in one of these states */
                 state?: ("invited" | "enrolled" | "revoked")[];
+                /** @description Only hosts whose agent is connected, or is not */
                 online?: "true" | "false";
                 /** @description key or key=value */
                 label?: string;
@@ -1937,6 +1988,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The host */
                 id: string;
             };
             cookie?: never;
@@ -2014,6 +2066,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The host */
                 id: string;
             };
             cookie?: never;
@@ -2099,7 +2152,10 @@ export interface operations {
                 /** @description ETag of what was edited */
                 "If-Match"?: string;
             };
-            path?: never;
+            path: {
+                /** @description The host */
+                id: string;
+            };
             cookie?: never;
         };
         requestBody: {
@@ -2192,11 +2248,90 @@ export interface operations {
             };
         };
     };
+    "host-refresh-facts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The host */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Host"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "host-revoke": {
         parameters: {
             query?: never;
             header?: never;
             path: {
+                /** @description The host */
                 id: string;
             };
             cookie?: never;
@@ -2274,6 +2409,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The host */
                 id: string;
             };
             cookie?: never;
@@ -2348,8 +2484,19 @@ export interface operations {
     "instance-list": {
         parameters: {
             query?: {
+                /** @description Of the page before */
+                cursor?: string;
+                /** @description Rows of a page */
+                limit?: number;
+                /** @description A column, with a leading minus for descending */
+                sort?: string;
+                /** @description Text to look for */
+                q?: string;
+                /** @description Only instances on this host */
                 host_id?: string;
+                /** @description Only instances in one of these states */
                 status?: ("unknown" | "creating" | "running" | "starting" | "stopped" | "crashed" | "missing")[];
+                /** @description Only instances that are managed, only discovered, or ignored */
                 management?: ("discovered" | "managed" | "ignored")[];
                 /** @description Major or full version */
                 version?: string;
@@ -2423,6 +2570,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The instance */
                 id: string;
             };
             cookie?: never;
@@ -2502,7 +2650,10 @@ export interface operations {
                 /** @description ETag of what was edited */
                 "If-Match"?: string;
             };
-            path?: never;
+            path: {
+                /** @description The instance */
+                id: string;
+            };
             cookie?: never;
         };
         requestBody: {
@@ -2663,7 +2814,9 @@ export interface operations {
     "notification-list": {
         parameters: {
             query?: {
+                /** @description Only those not read yet */
                 unread?: boolean;
+                /** @description At most so many */
                 limit?: number;
             };
             header?: never;
@@ -2863,15 +3016,29 @@ export interface operations {
     "operation-list": {
         parameters: {
             query?: {
+                /** @description Of the page before */
+                cursor?: string;
+                /** @description Rows of a page */
+                limit?: number;
+                /** @description A column, with a leading minus for descending */
+                sort?: string;
+                /** @description Text to look for */
+                q?: string;
+                /** @description Only operations in one of these states */
                 state?: ("accepted" | "waiting" | "running" | "paused" | "succeeded" | "failed" | "canceled")[];
+                /** @description Only operations of this name, e.g. instance-create */
                 name?: string;
                 /** @description Target or made object */
                 target_id?: string;
+                /** @description Only operations on this host */
                 host_id?: string;
+                /** @description Only those asked for by this login */
                 actor?: string;
                 /** @description Only those that have not ended */
                 open?: boolean;
+                /** @description Only dry runs, or none */
                 dry_run?: "true" | "false";
+                /** @description Only operations of this schedule */
                 schedule_id?: string;
             };
             header?: never;
@@ -3913,6 +4080,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The operation */
                 id: string;
             };
             cookie?: never;
@@ -3990,9 +4158,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Makes a repeated request the same one */
                 "Idempotency-Key"?: string;
             };
-            path?: never;
+            path: {
+                /** @description The operation */
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -4076,12 +4248,16 @@ export interface operations {
     "operation-output": {
         parameters: {
             query?: {
+                /** @description Only output of this step */
                 step?: string;
                 /** @description Only chunks that begin here or later */
                 offset?: number;
             };
             header?: never;
-            path?: never;
+            path: {
+                /** @description The operation */
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -4155,9 +4331,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Makes a repeated request the same one */
                 "Idempotency-Key"?: string;
             };
-            path?: never;
+            path: {
+                /** @description The operation */
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -4242,9 +4422,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Makes a repeated request the same one */
                 "Idempotency-Key"?: string;
             };
-            path?: never;
+            path: {
+                /** @description The operation */
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -4329,9 +4513,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Makes a repeated request the same one */
                 "Idempotency-Key"?: string;
             };
-            path?: never;
+            path: {
+                /** @description The operation */
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -4417,6 +4605,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The operation */
                 id: string;
             };
             cookie?: never;
@@ -4556,6 +4745,7 @@ export interface operations {
     "schedule-list": {
         parameters: {
             query?: {
+                /** @description Only schedules of operations, or only the manager's own */
                 kind?: "operation" | "service";
             };
             header?: never;
@@ -4773,6 +4963,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The schedule */
                 id: string;
             };
             cookie?: never;
@@ -4852,7 +5043,10 @@ export interface operations {
                 /** @description ETag of what was edited */
                 "If-Match"?: string;
             };
-            path?: never;
+            path: {
+                /** @description The schedule */
+                id: string;
+            };
             cookie?: never;
         };
         requestBody: {
@@ -4950,6 +5144,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The schedule */
                 id: string;
             };
             cookie?: never;
@@ -5033,6 +5228,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The schedule */
                 id: string;
             };
             cookie?: never;
@@ -5110,6 +5306,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The schedule */
                 id: string;
             };
             cookie?: never;
@@ -5187,6 +5384,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The schedule */
                 id: string;
             };
             cookie?: never;
@@ -5259,10 +5457,14 @@ export interface operations {
     "schedule-runs": {
         parameters: {
             query?: {
+                /** @description At most so many */
                 limit?: number;
             };
             header?: never;
-            path?: never;
+            path: {
+                /** @description The schedule */
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -5338,6 +5540,7 @@ export interface operations {
             header?: {
                 /** @description web: set HttpOnly cookies instead of giving tokens */
                 "X-Pgdrover-Client"?: "web" | "api";
+                /** @description Kept with the session, so that people recognise theirs */
                 "User-Agent"?: string;
             };
             path?: never;
