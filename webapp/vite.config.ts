@@ -2,8 +2,10 @@ import react from '@vitejs/plugin-react'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
-// The manager that `npm run dev` talks to.
+// The manager that `npm run dev` and `npm run preview` talk to.
 const manager = process.env.PGDROVER_URL ?? 'http://127.0.0.1:8080'
+
+const proxy = Object.fromEntries(['/api', '/temporal', '/docs', '/openapi.json'].map((path) => [path, { target: manager }]))
 
 export default defineConfig({
   plugins: [react()],
@@ -14,8 +16,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     reportCompressedSize: false,
   },
-  server: {
-    proxy: Object.fromEntries(['/api', '/temporal', '/docs', '/openapi.json'].map((path) => [path, { target: manager }])),
-  },
+  server: { proxy },
+  preview: { proxy },
   test: { environment: 'happy-dom', include: ['src/**/*.test.{ts,tsx}'] },
 })

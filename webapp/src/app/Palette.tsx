@@ -16,6 +16,10 @@ import { handMadePages } from '@/features/operation/handmade'
 import classes from './Palette.module.css'
 import { places } from './Rail'
 
+// A region that scrolls must be reachable by keyboard; the list hands this on to its scroll area, which its types do
+// not say.
+const focusableList = { viewportProps: { tabIndex: 0 } }
+
 const isMac = /Mac|iPhone|iPad/.test(navigator.userAgent)
 
 export function PaletteButton() {
@@ -56,7 +60,7 @@ export function Palette() {
     >
       <Modal.Title className="visually-hidden">Search or run</Modal.Title>
       <Spotlight.Search placeholder="Find an object, a page, an operation…" leftSection={<IconSearch size={18} aria-hidden />} aria-label="Search" />
-      <Spotlight.ActionsList>
+      <Spotlight.ActionsList {...focusableList}>
         {groups.map((group) =>
           group.entries.length > 0 ? (
             <Spotlight.ActionsGroup key={group.label} label={group.label}>

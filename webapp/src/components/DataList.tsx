@@ -71,14 +71,14 @@ export function DataList<Row extends { id: string | number }>(props: Props<Row>)
 
   return (
     <div className={classes.frame}>
-      <ListToolbar
+      {(props.searchLabel ?? filters ?? props.fetchPage) ? <ListToolbar
         name={props.name}
         columns={columns}
         state={state}
         filters={filters ?? none}
         searchLabel={props.searchLabel}
         fetchPage={props.fetchPage}
-      />
+      /> : null}
       {query.isError && (
         <div className={classes.problem}>
           <ProblemAlert error={query.error} title={`${props.label} could not be read`} retry={() => void query.refetch()} />

@@ -28,7 +28,7 @@ function Detail({ record }: { record: AuditRecord }) {
     <Popover width={420} position="left" withinPortal trapFocus returnFocus>
       <Popover.Target>
         <UnstyledButton style={{ borderRadius: 4 }} aria-label={`Detail of ${record.action}`}>
-          <Text span size="xs" c="dimmed" className="mono" truncate display="block" maw={260}>
+          <Text span size="xs" c="dimmed" className="mono" truncate display="block" maw={200}>
             {text}
           </Text>
         </UnstyledButton>
@@ -37,6 +37,16 @@ function Detail({ record }: { record: AuditRecord }) {
         <CodeBlock label="the detail" text={JSON.stringify(record.detail, null, 2)} />
       </Popover.Dropdown>
     </Popover>
+  )
+}
+
+function Action({ record }: { record: AuditRecord }) {
+  const id = record.operation_id
+  if (!id) return <span className="mono">{record.action}</span>
+  return (
+    <Anchor inherit className="mono" renderRoot={(props) => <Link {...props} to="/operations/$id" params={{ id }} />}>
+      {record.action}
+    </Anchor>
   )
 }
 
@@ -52,23 +62,10 @@ function Target({ record }: { record: AuditRecord }) {
 const columns: Column<AuditRecord>[] = [
   { id: 'at', header: 'At', sort: 'at', cell: (record) => <AbsoluteTime at={record.at} />, text: (record) => record.at },
   { id: 'actor', header: 'Who', sort: 'actor', cell: (record) => record.actor, text: (record) => record.actor },
-  { id: 'action', header: 'Did', sort: 'action', cell: (record) => <span className="mono">{record.action}</span>, text: (record) => record.action },
+  { id: 'action', header: 'Did', sort: 'action', cell: (record) => <Action record={record} />, text: (record) => record.action },
   { id: 'target', header: 'To', cell: (record) => <Target record={record} />, text: (record) => record.target_name },
   { id: 'result', header: 'Result', cell: (record) => <StatusBadge plain kind="audit" state={record.result} />, text: (record) => record.result },
-  {
-    id: 'operation',
-    header: 'Operation',
-    cell: (record) =>
-      record.operation_id ? (
-        <Anchor inherit renderRoot={(props) => <Link {...props} to="/operations/$id" params={{ id: record.operation_id ?? '' }} />}>
-          Open
-        </Anchor>
-      ) : (
-        '–'
-      ),
-    text: (record) => record.operation_id,
-    optional: true,
-  },
+  { id: 'operation', header: 'Operation', cell: (record) => <ShortId value={record.operation_id ?? ''} />, text: (record) => record.operation_id, optional: 'hidden' },
   { id: 'from', header: 'From', cell: (record) => <span className="mono">{record.remote_address ?? '–'}</span>, text: (record) => record.remote_address, optional: true },
   { id: 'detail', header: 'Detail', cell: (record) => <Detail record={record} />, text: detailOf, optional: true },
   { id: 'target_id', header: 'Id', cell: (record) => <ShortId value={record.target_id ?? ''} />, text: (record) => record.target_id, optional: 'hidden' },

@@ -7,7 +7,7 @@ import type { Enrollment, Host } from '@/api/types'
 import { ConfirmDialog } from '@/components/ConfirmDialog'
 import { EditDialog } from '@/components/EditDialog'
 import { EmptyState } from '@/components/EmptyState'
-import { reportProblem } from '@/components/notify'
+import { reportDone, reportProblem } from '@/components/notify'
 import { PageHeader } from '@/components/PageHeader'
 import { ObjectProblem } from '@/components/ObjectProblem'
 import { hostState } from '@/components/states'
@@ -20,7 +20,7 @@ import { operationTypesQuery } from '@/features/operation/api'
 import { OperationList } from '@/features/operation/OperationList'
 import { OperationMenu } from '@/features/operation/OperationMenu'
 import { EnrollDialog } from './AddHostDialog'
-import { deleteHost, editHost, hostQuery, newHostToken, revokeHost } from './api'
+import { deleteHost, editHost, hostQuery, newHostToken, refreshFacts, revokeHost } from './api'
 import { HostOverview } from './HostOverview'
 
 export function HostPage() {
@@ -104,6 +104,14 @@ function Actions({ host, etag }: { host: Host; etag: string }) {
     onSuccess: setEnrollment,
     onError: (error) => reportProblem('No token was made', error),
   })
+  const refresh = useMutation({
+    mutationFn: () => refreshFacts(host.id),
+    onSuccess: () => {
+      reportDone(`The facts of ${host.name} are new`)
+      void stale()
+    },
+    onError: (error) => reportProblem('The agent gave no facts', error),
+  })
   const stale = async () => {
     await client.invalidateQueries({ queryKey: ['host', host.id] })
     void client.invalidateQueries({ queryKey: ['hosts'] })
@@ -130,6 +138,7 @@ function Actions({ host, etag }: { host: Host; etag: string }) {
         extra={
           manage ? (
             <>
+              {host.state === 'enrolled' && <Menu.Item onClick={() => refresh.mutate()}>Ask for new facts</Menu.Item>}
               <Menu.Item onClick={() => setOpen('edit')}>Edit name and labels</Menu.Item>
               {host.state === 'enrolled' && <Menu.Item onClick={() => token.mutate()}>New token</Menu.Item>}
             </>

@@ -43,6 +43,11 @@ export function revokeHost(id: string): Promise<Host> {
   return take(api.POST('/api/v1/hosts/{id}/revoke', { params: { path: { id } } }))
 }
 
+// refreshFacts asks the agent now; an absent one is a problem within seconds.
+export function refreshFacts(id: string): Promise<Host> {
+  return take(api.POST('/api/v1/hosts/{id}/refresh-facts', { params: { path: { id } } }))
+}
+
 export async function deleteHost(id: string): Promise<void> {
   await take(api.DELETE('/api/v1/hosts/{id}', { params: { path: { id } } }))
 }

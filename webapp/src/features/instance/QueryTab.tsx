@@ -80,7 +80,7 @@ export function QueryTab({ instance }: { instance: Instance }) {
           <Group justify="space-between" align="end">
             <Group gap={16} align="end">
               <NumberInput label="Rows at most" size="xs" w={110} min={1} max={10_000} value={maxRows} onChange={setMaxRows} error={faults.max_rows} />
-              <NumberInput label="Time limit, seconds" size="xs" w={130} min={1} max={3600} value={timeout} onChange={setTimeoutSeconds} error={faults.timeout_seconds} />
+              <NumberInput label="Time limit, seconds" size="xs" w={150} min={1} max={3600} value={timeout} onChange={setTimeoutSeconds} error={faults.timeout_seconds} />
               <Checkbox label="Allow changes" size="sm" pb={5} checked={changes} onChange={(event) => setChanges(event.currentTarget.checked)} />
             </Group>
             <Group gap={12}>
