@@ -301,3 +301,17 @@ var errTest = errors.New("test")
 func str(s string) *string { return &s }
 
 func num(n int) string { return strconv.Itoa(n) }
+
+// helperConfig is what a process of this test program needs to be an agent over the same state.
+type helperConfig struct {
+	StateDir, RuntimeDir string
+	Policy               Policy
+}
+
+func (b *bench) helper() helperConfig {
+	return helperConfig{StateDir: b.v.cfg.StateDir, RuntimeDir: b.v.cfg.RuntimeDir, Policy: b.v.cfg.Policy}
+}
+
+func (h helperConfig) config() Config {
+	return Config{StateDir: h.StateDir, RuntimeDir: h.RuntimeDir, Policy: h.Policy, NoSystemd: true, JobRunner: []string{os.Args[0], JobRunnerCommand}}
+}

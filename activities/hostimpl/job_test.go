@@ -112,10 +112,9 @@ func TestHelperStartsJob(t *testing.T) {
 	if spec == "" {
 		t.Skip("only run by another test")
 	}
-	var cfg Config
-	require.NoError(t, json.Unmarshal([]byte(spec), &cfg))
-	cfg.JobRunner = []string{os.Args[0], JobRunnerCommand}
-	b := &bench{t: t, v: New(cfg), dir: filepath.Dir(cfg.StateDir)}
+	var h helperConfig
+	require.NoError(t, json.Unmarshal([]byte(spec), &h))
+	b := &bench{t: t, v: New(h.config()), dir: filepath.Dir(h.StateDir)}
 	out, err := step(b, host.JobStart, b.ref(), host.JobStartIn{CommandRunIn: host.CommandRunIn{Program: b.dir + "/bin/prog"}})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(b.dir+"/started", []byte(out.Job.Name), 0o600))
@@ -127,7 +126,7 @@ func TestJobOutlivesTheAgent(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.script("prog", `echo begun; while [ ! -e `+b.dir+`/go ]; do sleep 0.05; done; echo ended`)
-	cfg, err := json.Marshal(Config{StateDir: b.v.cfg.StateDir, RuntimeDir: b.v.cfg.RuntimeDir, Policy: b.v.cfg.Policy, NoSystemd: true})
+	cfg, err := json.Marshal(b.helper())
 	require.NoError(t, err)
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestHelperStartsJob$")
 	cmd.Env = append(os.Environ(), helperStart+"="+string(cfg))
