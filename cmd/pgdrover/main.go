@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/spf13/cobra"
-
 	"github.com/pgdrover/pgdrover/cmd/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // version is set by the linker.

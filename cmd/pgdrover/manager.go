@@ -7,10 +7,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/pgdrover/pgdrover/cmd/internal/app"
 	"github.com/pgdrover/pgdrover/server/api"
+	"github.com/spf13/cobra"
 )
 
 func managerCommand() *cobra.Command {
