@@ -193,7 +193,7 @@ func (c *CLI) retryCommand() *cobra.Command {
 		}
 		body, err := cl.patiently(ctx, func(ctx context.Context) ([]byte, error) {
 			params := &apiclient.OperationRetryParams{IdempotencyKey: &key}
-			return raw(cl.OperationRetry(ctx, id, params)) //nolint:bodyclose // raw closes it
+			return raw(cl.OperationRetry(ctx, id, params))
 		})
 		if err != nil {
 			return err
