@@ -1,11 +1,11 @@
 #!/bin/sh
 # Installs pgdrover-agent on this host and enrols it. Made by the manager for one of its hosts:
-#   curl -fsS MANAGER/install/agent.sh | sudo sh -s -- TOKEN
-# The program's checksum is part of this script; the token carries the fingerprint of the authority to trust.
+#   (echo token=TOKEN; curl -fsS MANAGER/install/agent.sh) | sudo sh
+# so that the token is in no process's arguments. The program's checksum is part of this script; the token carries the fingerprint of the authority to trust.
 set -eu
 base='@BASE@'
 sum='@SHA256@'
-token=${1:?usage: install.sh TOKEN}
+token=${token:?set it before this script, as the manager shows it}
 
 fail() { echo "pgdrover-agent: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || fail "run this as root (sudo)"

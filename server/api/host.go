@@ -275,6 +275,9 @@ func (s *Server) newToken(ctx context.Context, id uuid.UUID) (Enrollment, error)
 		if err := q.VoidEnrollmentTokens(ctx, id); err != nil {
 			return fmt.Errorf("void earlier tokens: %w", err)
 		}
+		if err := q.InviteHost(ctx, id); err != nil {
+			return fmt.Errorf("take back the revocation: %w", err)
+		}
 		if e, err = s.token(ctx, q, id); err != nil {
 			return err
 		}
@@ -309,9 +312,10 @@ func (s *Server) token(ctx context.Context, q *gen.Queries, id uuid.UUID) (Enrol
 func (s *Server) installCommand(ctx context.Context, token string) string {
 	base, _ := ctx.Value(baseKey{}).(string)
 	if !s.Installs || base == "" {
-		return "sudo pgdrover-agent enroll " + token + " && sudo systemctl enable --now pgdrover-agent"
+		return "echo " + token + " | sudo pgdrover-agent enroll --token-file /dev/stdin && sudo systemctl enable --now pgdrover-agent"
 	}
-	return "curl -fsS " + base + "/install/agent.sh | sudo sh -s -- " + token
+	// The shell's own echo: a token in arguments could be read by everyone on the host.
+	return "(echo token=" + token + "; curl -fsS " + base + "/install/agent.sh) | sudo sh"
 }
 
 func (s *Server) updateHost(ctx context.Context, id uuid.UUID, match string, in hostBody) (*hostOut, error) {

@@ -23,7 +23,7 @@ var (
 	errTokenUnknown = errs.New(errs.Denied, "token-unknown", "This enrolment token is not known. Make a new one for the host.")
 	errTokenUsed    = errs.New(errs.Denied, "token-used", "This enrolment token has been used. Make a new one for the host.")
 	errTokenExpired = errs.New(errs.Denied, "token-expired", "This enrolment token has expired. Make a new one for the host.")
-	errHostRevoked  = errs.New(errs.Denied, "host-revoked", "The host is revoked. Make a new host, or take the revocation back.")
+	errHostRevoked  = errs.New(errs.Denied, "host-revoked", "The host is revoked. Make a new token for it to take that back.")
 	errTooMany      = errs.New(errs.TooMany, "too-many-attempts", "Too many failed enrolments came from this address. Try again in a minute.")
 )
 
