@@ -160,6 +160,16 @@ func (q *Queries) InsertHost(ctx context.Context, iD uuid.UUID, name string, lab
 	return i, err
 }
 
+const inviteHost = `-- name: InviteHost :exec
+UPDATE host SET state = 'invited', updated_at = now() WHERE id = $1 AND state = 'revoked'
+`
+
+// A new token takes a revocation back; the certificates of before stay revoked.
+func (q *Queries) InviteHost(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, inviteHost, id)
+	return err
+}
+
 const revokeCertificates = `-- name: RevokeCertificates :exec
 UPDATE host_certificate SET revoked_at = now() WHERE host_id = $1 AND revoked_at IS NULL
 `

@@ -13,6 +13,10 @@ UPDATE host SET name = @name, labels = @labels, updated_at = now() WHERE id = @i
 -- name: RevokeHost :one
 UPDATE host SET state = 'revoked', online = false, updated_at = now() WHERE id = @id RETURNING *;
 
+-- name: InviteHost :exec
+-- A new token takes a revocation back; the certificates of before stay revoked.
+UPDATE host SET state = 'invited', updated_at = now() WHERE id = @id AND state = 'revoked';
+
 -- name: DeleteHost :execrows
 DELETE FROM host WHERE id = @id;
 
