@@ -175,6 +175,7 @@ func (st *state) ended(ref StepRef, err error) {
 
 // awaitResume holds a paused operation between two steps. Compensation is never held.
 func (st *state) awaitResume(ctx workflow.Context) error {
+	listenFirst(ctx)
 	if st.undoing || !st.paused {
 		return ctx.Err()
 	}
@@ -185,6 +186,14 @@ func (st *state) awaitResume(ctx workflow.Context) error {
 		return err
 	}
 	return st.record(ctx, StateRunning)
+}
+
+// listenFirst lets the listener run: a pause that was taken before the last step ended may come to us together with
+// that step's end, and must still hold the next one.
+func listenFirst(ctx workflow.Context) {
+	ran := false
+	// The context's end is seen by the caller.
+	_ = workflow.Await(ctx, func() bool { was := ran; ran = true; return was })
 }
 
 func (st *state) record(ctx workflow.Context, s State) error {
