@@ -169,6 +169,9 @@ func (c *control) start(ctx context.Context) (bool, error) {
 		// A server that another attempt of ours started is our change; one that ran before is not.
 		return c.at.Interrupted && !c.same(pm), c.awaitUp(ctx)
 	}
+	if err := c.awaitRemains(ctx); err != nil {
+		return false, err
+	}
 	if c.in.Unit != "" {
 		return true, c.unit(ctx, "start")
 	}
@@ -187,8 +190,14 @@ func (c *control) stop(ctx context.Context) (bool, error) {
 
 // restart happens once: a server other than the noted one is the result of an earlier attempt.
 func (c *control) restart(ctx context.Context) (bool, error) {
-	if pm, ok := c.current(); ok && c.at.Interrupted && c.notes.Run > 0 && !c.same(pm) {
+	pm, ok := c.current()
+	if ok && c.at.Interrupted && c.notes.Run > 0 && !c.same(pm) {
 		return true, c.awaitUp(ctx)
+	}
+	if !ok {
+		if err := c.awaitRemains(ctx); err != nil {
+			return false, err
+		}
 	}
 	if c.in.Unit != "" {
 		return true, c.unit(ctx, "restart")
