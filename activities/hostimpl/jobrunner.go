@@ -41,7 +41,7 @@ func (v *Verbs) launch(ctx context.Context, name, dir string) error {
 }
 
 func launchUnit(ctx context.Context, name string, argv []string) error {
-	conn, err := dbus.NewSystemConnectionContext(ctx)
+	conn, err := dbus.NewWithContext(ctx)
 	if err != nil {
 		return op.Transient("no-systemd", fmt.Errorf("start job %s: %w", name, err))
 	}

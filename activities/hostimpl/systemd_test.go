@@ -30,7 +30,7 @@ func withSystemd(t *testing.T) *bench {
 
 func unitState(t *testing.T, unit string) string {
 	t.Helper()
-	conn, err := dbus.NewSystemConnectionContext(t.Context())
+	conn, err := dbus.NewWithContext(t.Context())
 	require.NoError(t, err)
 	defer conn.Close()
 	p, err := conn.GetUnitPropertyContext(t.Context(), unit, "ActiveState")

@@ -46,7 +46,7 @@ func (v *Verbs) unitAction(ctx context.Context, unit, action string) (state stri
 	if !v.systemd() {
 		return "", op.Permanent("no-systemd", "%s unit %s: systemd does not run on this host", "Leave out the unit of the instance: pg_ctl is used then.", action, unit)
 	}
-	conn, err := dbus.NewSystemConnectionContext(ctx)
+	conn, err := dbus.NewWithContext(ctx)
 	if err != nil {
 		return "", op.Transient("no-systemd", fmt.Errorf("connect to systemd: %w", err))
 	}
