@@ -109,7 +109,7 @@ fresh: ## fail where generated files are not what their sources make; they are m
 
 .PHONY: replay-record
 replay-record: ## record the histories of every operation for the tests of replay; they are kept for each release
-	go test ./workflows -run '^TestReplayRecord$$' -count=1 -record $(or $(RELEASE),$(error RELEASE=v0.1 is needed))
+	go test ./workflows/op/optest/record -run "^TestRecord$$" -count=1 -record $(or $(RELEASE),$(notdir $(lastword $(sort $(wildcard workflows/testdata/replay/*)))))
 
 .PHONY: bench
 bench: ## the budgets of the design, measured; a busy machine shows in the numbers

@@ -58,33 +58,42 @@ type Options struct {
 	CancelAt string
 }
 
-// Execute runs an operation with its example input.
-func Execute(o op.Operation, opt Options) (*Run, error) {
+// Envelope is what admission would give the operation's workflow for its example input.
+func Envelope(o op.Operation, dryRun bool) (op.Envelope, error) {
 	raw, err := Input(o.InputType())
 	if err != nil {
-		return nil, err
+		return op.Envelope{}, err
 	}
 	in, fields, err := o.Prepare(raw)
 	if err != nil || len(fields) > 0 {
-		return nil, fmt.Errorf("prepare example input %s: %v %w", raw, fields, err)
+		return op.Envelope{}, fmt.Errorf("prepare example input %s: %v %w", raw, fields, err)
 	}
 	prepared, err := json.Marshal(in)
 	if err != nil {
-		return nil, fmt.Errorf("write input: %w", err)
+		return op.Envelope{}, fmt.Errorf("write input: %w", err)
+	}
+	return op.Envelope{
+		Operation: OperationID, Name: o.Info().Name, Actor: "test", Target: o.Info().Target, TargetID: o.TargetID(in), HostID: HostID,
+		ObjectID: InstanceID, Fence: 1, DryRun: dryRun, Input: prepared,
+	}, nil
+}
+
+// Execute runs an operation with its example input.
+func Execute(o op.Operation, opt Options) (*Run, error) {
+	envelope, err := Envelope(o, opt.DryRun)
+	if err != nil {
+		return nil, err
 	}
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetContextPropagators([]workflow.ContextPropagator{op.StepPropagator()})
 	r := &Run{Attempts: map[string]int{}}
-	for _, f := range fakes() {
-		f.register(env, r, opt)
+	for _, impl := range Fakes(func(ctx context.Context) error { return r.attempt(ctx, opt, env.CancelWorkflow) }) {
+		env.RegisterActivityWithOptions(impl.Func, impl.Options)
 	}
 	r.registerRecords(env)
 	env.RegisterWorkflowWithOptions(o.Workflow(), workflow.RegisterOptions{Name: o.Info().Name})
-	env.ExecuteWorkflow(o.Info().Name, op.Envelope{
-		Operation: OperationID, Name: o.Info().Name, Actor: "test", Target: o.Info().Target, TargetID: o.TargetID(in), HostID: HostID,
-		ObjectID: InstanceID, Fence: 1, DryRun: opt.DryRun, Input: prepared,
-	})
+	env.ExecuteWorkflow(o.Info().Name, envelope)
 	if !env.IsWorkflowCompleted() {
 		return r, errors.New("the workflow is stuck")
 	}
@@ -106,35 +115,49 @@ func (r *Run) registerRecords(env *testsuite.TestWorkflowEnvironment) {
 	env.RegisterActivityWithOptions(finished.Func, finished.Options)
 }
 
-type fake struct {
-	register func(env *testsuite.TestWorkflowEnvironment, r *Run, opt Options)
+// attempt is what happens at each attempt at a step; an error is returned instead of the verb's answer.
+func (r *Run) attempt(ctx context.Context, opt Options, cancel func()) error {
+	ref, _ := op.Ref(ctx)
+	r.mu.Lock()
+	r.Attempts[ref.Step]++
+	attempt := r.Attempts[ref.Step]
+	if attempt == 1 {
+		r.Steps = append(r.Steps, ref)
+	}
+	r.mu.Unlock()
+	if opt.CancelAt == ref.Step && attempt == 1 {
+		cancel()
+	}
+	if opt.Disturb != nil {
+		return opt.Disturb(ref, attempt)
+	}
+	return nil
 }
+
+// fake is a verb that asks what to do first.
+type fake func(attempt func(context.Context) error) op.Implementation
 
 // answer makes a fake that always answers the same.
 func answer[In, Out any](a op.Activity[In, Out], out Out) fake {
-	return fake{register: func(env *testsuite.TestWorkflowEnvironment, r *Run, opt Options) {
-		impl := a.Impl(func(ctx context.Context, _ In) (Out, error) {
-			ref, _ := op.Ref(ctx)
-			r.mu.Lock()
-			r.Attempts[ref.Step]++
-			attempt := r.Attempts[ref.Step]
-			if attempt == 1 {
-				r.Steps = append(r.Steps, ref)
-			}
-			r.mu.Unlock()
-			if opt.CancelAt == ref.Step && attempt == 1 {
-				env.CancelWorkflow()
-			}
-			if opt.Disturb != nil {
-				if err := opt.Disturb(ref, attempt); err != nil {
-					var zero Out
-					return zero, err
-				}
+	return func(attempt func(context.Context) error) op.Implementation {
+		return a.Impl(func(ctx context.Context, _ In) (Out, error) {
+			if err := attempt(ctx); err != nil {
+				var zero Out
+				return zero, err
 			}
 			return out, nil
 		})
-		env.RegisterActivityWithOptions(impl.Func, impl.Options)
-	}}
+	}
+}
+
+// Fakes implements every verb of both contracts; attempt is called first at each attempt at a step, and its error
+// is the verb's.
+func Fakes(attempt func(context.Context) error) []op.Implementation {
+	var all []op.Implementation
+	for _, f := range fakes() {
+		all = append(all, f(attempt))
+	}
+	return all
 }
 
 // fakes answers for every verb of both contracts as a healthy host and repository would.
