@@ -125,7 +125,9 @@ func TestOutputIsStoredOnce(t *testing.T) {
 	o := f.operation(t, &a.id)
 	events := f.events(t)
 	chunk := host.OutputChunk{Operation: o.String(), Step: "01-command-run", Run: 1, Data: []byte("hello\x00\xff")}
-	send := func(who *agent, c host.OutputChunk) (int, string) { return post(t, who.http, f.addr, host.PathOutput, c, nil) }
+	send := func(who *agent, c host.OutputChunk) (int, string) {
+		return post(t, who.http, f.addr, host.PathOutput, c, nil)
+	}
 
 	for range 2 {
 		status, code := send(a, chunk)

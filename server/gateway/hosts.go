@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
 	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
@@ -96,11 +97,14 @@ type hostState struct {
 	id  uuid.UUID
 	all *hosts
 
-	mu        sync.Mutex
-	session   string
-	retired   []string
-	served    []uint64
-	lostSeen  []uint64
+	mu      sync.Mutex
+	session string
+	retired []string
+	// served are polls of this session that were held here, lost those the agent had no answer to.
+	served lostpoll.Ranges
+	lost   lostpoll.Ranges
+	// tell are lost polls that other gateways may know of.
+	tell      lostpoll.Ranges
 	waiters   []*waiter
 	polls     map[*upstreamPoll]struct{}
 	ready     []*task
@@ -161,13 +165,12 @@ type entered struct {
 	orphans []*task
 	// start is a poll to begin at Temporal.
 	start *upstreamPoll
-	// announce the session to the other gateways, with polls this one does not know.
+	// announce the session to the other gateways.
 	announce bool
-	unknown  []uint64
 }
 
 // enter admits a poll of the agent: it gets a task that is ready, or waits.
-func (h *hostState) enter(w *waiter, lost []uint64, now time.Time) (entered, error) {
+func (h *hostState) enter(w *waiter, lost lostpoll.Ranges, now time.Time) (entered, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out entered
@@ -182,19 +185,18 @@ func (h *hostState) enter(w *waiter, lost []uint64, now time.Time) (entered, err
 		out.announce = true
 		out.orphans = h.takeOver(w.session)
 	}
-	found, unknown := h.giveUp(w.session, lost, now)
-	out.unknown = unknown
-	for _, t := range found {
+	for _, t := range h.giveUp(w.session, lost, now) {
 		h.offer(t, now)
 	}
-	if w.poll != 0 && slices.Contains(h.lostSeen, w.poll) {
+	h.noteLost(lost)
+	if w.poll != 0 && h.lost.Contains(w.poll) {
 		return out, errLostPoll
 	}
 	if len(h.waiters) >= maxPolls {
 		return out, status.Error(codes.ResourceExhausted, "too many polls at a time")
 	}
 	if w.poll != 0 {
-		h.served = remember(h.served, w.poll)
+		h.served = h.served.Add(lostpoll.Range{From: w.poll, To: w.poll})
 	}
 	h.idleSince = time.Time{}
 	if t := h.nextReady(now); t != nil {
@@ -221,7 +223,7 @@ func (h *hostState) takeOver(session string) []*task {
 		h.retired = remember(h.retired, h.session)
 	}
 	h.session = session
-	h.served, h.lostSeen = nil, nil
+	h.served, h.lost, h.tell = nil, nil, nil
 	var orphans []*task
 	for token, t := range h.handed {
 		if t.session != session {
@@ -237,32 +239,48 @@ func (h *hostState) takeOver(session string) []*task {
 	return orphans
 }
 
-// giveUp takes back the tasks of polls whose answer never reached the agent; unknown are polls of other gateways.
-func (h *hostState) giveUp(session string, lost []uint64, now time.Time) (found []*task, unknown []uint64) {
-	for _, n := range lost {
-		if slices.Contains(h.lostSeen, n) {
-			continue
-		}
-		h.lostSeen = remember(h.lostSeen, n)
-		if !slices.Contains(h.served, n) {
-			unknown = append(unknown, n)
-		}
-		for _, w := range slices.Clone(h.waiters) {
-			if w.session == session && w.poll == n {
-				h.end(w, delivery{err: errLostPoll}, now)
-			}
-		}
-		for token, t := range h.handed {
-			if t.session == session && t.poll == n {
-				delete(h.handed, token)
-				if now.Sub(t.caught) < t.limit() {
-					metricRehanded.Inc()
-					found = append(found, t)
-				}
-			}
+// giveUp takes back the tasks of polls whose answer never reached the agent.
+func (h *hostState) giveUp(session string, lost lostpoll.Ranges, now time.Time) (found []*task) {
+	if len(lost) == 0 {
+		return nil
+	}
+	for _, w := range slices.Clone(h.waiters) {
+		if w.session == session && lost.Contains(w.poll) {
+			h.end(w, delivery{err: errLostPoll}, now)
 		}
 	}
-	return found, unknown
+	for token, t := range h.handed {
+		if t.session != session || !lost.Contains(t.poll) {
+			continue
+		}
+		delete(h.handed, token)
+		if now.Sub(t.caught) < t.limit() {
+			metricRehanded.Inc()
+			found = append(found, t)
+		}
+	}
+	return found
+}
+
+// noteLost remembers lost polls: one may still arrive, and one that was never here may have been at another gateway.
+func (h *hostState) noteLost(lost lostpoll.Ranges) {
+	for _, r := range lost {
+		if h.lost.Covers(r) {
+			continue
+		}
+		h.lost = h.lost.Add(r)
+		if !h.served.Covers(r) {
+			h.tell = h.tell.Add(r)
+		}
+	}
+}
+
+// toTell takes what other gateways should hear of.
+func (h *hostState) toTell() (session string, lost lostpoll.Ranges) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	lost, h.tell = h.tell, nil
+	return h.session, lost
 }
 
 // leave takes a waiter out whose agent went away. A task that reached it at the same moment goes to the next one.
@@ -355,7 +373,7 @@ func (h *hostState) away(now time.Time) bool {
 }
 
 // elsewhere hears from another gateway that the agent polls there: what it does not know of is returned, to be failed.
-func (h *hostState) elsewhere(session string, lost []uint64, now time.Time) []*task {
+func (h *hostState) elsewhere(session string, lost lostpoll.Ranges, now time.Time) []*task {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.session == "" || slices.Contains(h.retired, session) {
@@ -365,11 +383,11 @@ func (h *hostState) elsewhere(session string, lost []uint64, now time.Time) []*t
 	if h.session != session {
 		orphans = h.takeOver(session)
 	}
-	found, _ := h.giveUp(session, lost, now)
+	orphans = append(orphans, h.giveUp(session, lost, now)...)
 	if len(h.waiters) == 0 && h.idleSince.IsZero() {
 		h.idleSince = now
 	}
-	return append(orphans, found...)
+	return orphans
 }
 
 // finished takes the answer of a poll at Temporal. A task that nobody can take is returned, to be failed.

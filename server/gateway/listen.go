@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgdrover/pgdrover/db"
+	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
 )
 
 // gatewayChannel is where gateways tell each other about agents that moved.
@@ -19,10 +20,10 @@ const gatewayChannel = "pgdrover_gateway"
 // sessionNote says that an agent's process polls at a gateway now. Others fail at once what they handed to an earlier
 // process, and what the agent says it never got.
 type sessionNote struct {
-	From    uuid.UUID `json:"from"`
-	Host    uuid.UUID `json:"host"`
-	Session string    `json:"session"`
-	Lost    []uint64  `json:"lost,omitempty"`
+	From    uuid.UUID       `json:"from"`
+	Host    uuid.UUID       `json:"host"`
+	Session string          `json:"session"`
+	Lost    lostpoll.Ranges `json:"lost,omitempty"`
 }
 
 func (g *Gateway) announce(n sessionNote) {

@@ -50,8 +50,8 @@ func (g *Gateway) poll(ctx context.Context, c caller, req *workflowservice.PollA
 	}
 	out, err := h.enter(w, lost, time.Now())
 	g.failAll(h, out.orphans, FailureAgentRestarted, "The agent was restarted while it worked on this step.")
-	if out.announce || len(out.unknown) > 0 {
-		g.announce(sessionNote{Host: h.id, Session: w.session, Lost: out.unknown})
+	if out.announce {
+		g.announce(sessionNote{Host: h.id, Session: w.session})
 	}
 	if err != nil {
 		return nil, err
@@ -244,6 +244,9 @@ func (g *Gateway) maintain(ctx context.Context) {
 			drop, fail := h.tick(time.Now())
 			g.dropPolls(h, drop)
 			g.failAll(h, fail, FailureAgentAway, awayMessage)
+			if session, lost := h.toTell(); len(lost) > 0 {
+				g.announce(sessionNote{Host: h.id, Session: session, Lost: lost})
+			}
 		}
 	})
 }

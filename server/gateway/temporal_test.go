@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
@@ -51,7 +52,7 @@ func newReal(t *testing.T, change ...func(*Config)) *realFixture {
 	f.upstream, f.namespace = workflowservice.NewWorkflowServiceClient(conn), ts.GetDefaultNamespace()
 	f.running = f.serve(t, change...)
 	return &realFixture{fixture: f, client: ts.NewClientWithOptions(client.Options{
-		Logger: quietLog{},
+		Logger:             quietLog{},
 		ContextPropagators: []workflow.ContextPropagator{op.StepPropagator()},
 	})}
 }
@@ -178,7 +179,12 @@ func TestCutPollsBeforeARealTemporal(t *testing.T) {
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			short, cut := context.WithTimeout(ctx, time.Duration(1+rand.IntN(30))*time.Millisecond)
+			patience := time.Duration(1+rand.IntN(30)) * time.Millisecond
+			if cuts%20 == 19 {
+				patience = 5 * time.Second // on a slow machine none would ever arrive
+				cuts++
+			}
+			short, cut := context.WithTimeout(ctx, patience)
 			task, err := c.PollActivityTaskQueue(short, pollRequest(a.queue(), "s"))
 			cut()
 			if err != nil {
@@ -186,9 +192,10 @@ func TestCutPollsBeforeARealTemporal(t *testing.T) {
 				continue
 			}
 			if len(task.GetTaskToken()) > 0 {
-				_, _ = c.RespondActivityTaskCompleted(ctx, &workflowservice.RespondActivityTaskCompletedRequest{
+				_, err = c.RespondActivityTaskCompleted(ctx, &workflowservice.RespondActivityTaskCompletedRequest{
 					TaskToken: task.GetTaskToken(), Result: payloads(t, int(task.GetAttempt())),
 				})
+				assert.NoError(t, err)
 			}
 		}
 	}()

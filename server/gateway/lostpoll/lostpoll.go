@@ -8,8 +8,8 @@ package lostpoll
 
 import (
 	"context"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -19,11 +19,10 @@ import (
 const (
 	// MetadataPoll is the number of this poll, unique in the life of the agent's process.
 	MetadataPoll = "pgdrover-poll"
-	// MetadataLost lists polls that ended without an answer, separated by commas.
+	// MetadataLost lists polls that ended without an answer: numbers and runs of numbers, e.g. "3,7-9".
 	MetadataLost = "pgdrover-lost"
 
 	pollMethod = "/temporal.api.workflowservice.v1.WorkflowService/PollActivityTaskQueue"
-	maxLost    = 64
 )
 
 // ClientInterceptor numbers the polls of one agent process. Make one for all connections of the process: the numbers
@@ -37,75 +36,62 @@ func ClientInterceptor() grpc.UnaryClientInterceptor {
 		number, lost := t.begin()
 		ctx = metadata.AppendToOutgoingContext(ctx, MetadataPoll, strconv.FormatUint(number, 10))
 		if len(lost) > 0 {
-			ctx = metadata.AppendToOutgoingContext(ctx, MetadataLost, join(lost))
+			ctx = metadata.AppendToOutgoingContext(ctx, MetadataLost, lost.String())
 		}
 		err := invoke(ctx, method, req, reply, cc, opts...)
-		t.end(number, lost, err)
+		t.end(number, err)
 		return err
 	}
 }
 
+// loss is a run of lost polls; last is the newest poll that had begun when the last of them was lost.
+type loss struct {
+	Range
+	last uint64
+}
+
 type tracker struct {
-	mu   sync.Mutex
-	next uint64
-	lost []uint64
+	mu     sync.Mutex
+	newest uint64
+	losses []loss
 }
 
-func (t *tracker) begin() (number uint64, lost []uint64) {
+func (t *tracker) begin() (number uint64, lost Ranges) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.next++
-	return t.next, append([]uint64(nil), t.lost...)
+	t.newest++
+	for _, l := range t.losses {
+		lost = append(lost, l.Range)
+	}
+	return t.newest, lost
 }
 
-func (t *tracker) end(number uint64, told []uint64, err error) {
+func (t *tracker) end(number uint64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err != nil {
-		// The oldest are forgotten first: their tasks have run out of time anyway.
-		t.lost = append(t.lost, number)
-		if len(t.lost) > maxLost {
-			t.lost = t.lost[len(t.lost)-maxLost:]
-		}
+	if err == nil {
+		// An answer proves that the gateway has read the list that went with the question.
+		t.losses = slices.DeleteFunc(t.losses, func(l loss) bool { return l.last < number })
 		return
 	}
-	// An answer proves that the gateway has read the list that went with the question.
-	known := make(map[uint64]bool, len(told))
-	for _, n := range told {
-		known[n] = true
+	if n := len(t.losses); n > 0 && t.losses[n-1].To+1 == number {
+		t.losses[n-1].To, t.losses[n-1].last = number, t.newest
+		return
 	}
-	kept := t.lost[:0]
-	for _, n := range t.lost {
-		if !known[n] {
-			kept = append(kept, n)
-		}
+	t.losses = append(t.losses, loss{Range{number, number}, t.newest})
+	if len(t.losses) > maxRanges {
+		t.losses = t.losses[len(t.losses)-maxRanges:]
 	}
-	t.lost = kept
-}
-
-func join(numbers []uint64) string {
-	var b strings.Builder
-	for i, n := range numbers {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.FormatUint(n, 10))
-	}
-	return b.String()
 }
 
 // FromIncoming reads what ClientInterceptor wrote; zero and nil where an agent does not number its polls.
-func FromIncoming(ctx context.Context) (number uint64, lost []uint64) {
+func FromIncoming(ctx context.Context) (number uint64, lost Ranges) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	if v := md.Get(MetadataPoll); len(v) == 1 {
-		number, _ = strconv.ParseUint(v[0], 10, 64)
+		number, _ = strconv.ParseUint(v[0], 10, 63)
 	}
 	if v := md.Get(MetadataLost); len(v) == 1 {
-		for part := range strings.SplitSeq(v[0], ",") {
-			if n, err := strconv.ParseUint(part, 10, 64); err == nil && len(lost) < maxLost {
-				lost = append(lost, n)
-			}
-		}
+		lost = parse(v[0])
 	}
 	return number, lost
 }
