@@ -179,6 +179,9 @@ func (s *Server) identify(ctx huma.Context, next func(huma.Context)) {
 	}
 	if err != nil {
 		p := s.problem(ctx.Context(), ctx.Operation().OperationID, err)
+		for name, values := range p.GetHeaders() {
+			ctx.SetHeader(name, values[0])
+		}
 		_ = huma.WriteErr(s.api, ctx, p.GetStatus(), "", p)
 		return
 	}
