@@ -96,7 +96,7 @@ func (w *world) repositoryAway(t *testing.T) {
 	require.Equal(t, pid, w.Manager.PID())
 	held.let()
 	require.Equal(t, "succeeded", w.await(t, one.ID).State)
-	require.Contains(t, w.output(t, one.ID), "done\n")
+	w.untilOutput(t, one.ID, "done\n")
 	require.Equal(t, "succeeded", w.await(t, two.ID).State)
 	require.NoError(t, w.client.AwaitHost(t.Context(), w.id, true))
 	require.Zero(t, scalar[int](t, w, `SELECT count(*) FROM operation_lock`))
@@ -193,6 +193,17 @@ func (w *world) managerAway(t *testing.T) {
 	log, err := os.ReadFile(w.Manager.LogFile())
 	require.NoError(t, err)
 	require.NotContains(t, string(log), "panic:")
+}
+
+// untilOutput waits for a text: output goes its own way and may come after the end.
+func (w *world) untilOutput(t *testing.T, id, text string) {
+	t.Helper()
+	require.NoError(t, system.Until(t.Context(), limit, "output comes", func() error {
+		if got := w.output(t, id); !strings.Contains(got, text) {
+			return fmt.Errorf("%q", got)
+		}
+		return nil
+	}))
 }
 
 // output is the text of an operation's steps so far.

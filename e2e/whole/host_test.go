@@ -3,6 +3,7 @@ package whole_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -30,8 +31,8 @@ type host struct {
 type hostOptions struct {
 	// data is the folder it sees; a new one if empty.
 	data string
-	// stay: the agent is enrolled and not started.
-	stay bool
+	// commands are programs beside the usual ones that its policy allows.
+	commands []string
 }
 
 type enrollment struct {
@@ -56,11 +57,13 @@ func (w *world) addHost(ctx context.Context, name string, o hostOptions) (*host,
 	if h.agent, err = w.newAgent(name, h.data); err != nil {
 		return nil, err
 	}
+	if o.commands != nil {
+		if err := h.agent.allow(o.commands); err != nil {
+			return nil, err
+		}
+	}
 	if out, err := h.agent.enroll(ctx, e.Token); err != nil {
 		return nil, fmt.Errorf("enrol: %w: %s", err, out)
-	}
-	if o.stay {
-		return h, nil
 	}
 	if err := h.agent.start(); err != nil {
 		return nil, err
@@ -106,6 +109,20 @@ func (w *world) newAgent(name, data string) (*agentProcess, error) {
 	text := fmt.Sprintf("state_dir: %s\nruntime_dir: %s\ndata_root: %s\ndata_directories: [%s]\nonly_under: [%s]\n",
 		filepath.Join(dir, "state"), filepath.Join(dir, "run"), data, filepath.Join(data, "*"), data)
 	return a, os.WriteFile(a.config, []byte(text), 0o600)
+}
+
+// allow gives the host a policy with nothing but these commands.
+func (a *agentProcess) allow(commands []string) error {
+	policy := filepath.Join(filepath.Dir(a.config), "policy.yaml")
+	if err := os.WriteFile(policy, []byte("commands: ["+strings.Join(commands, ", ")+"]\n"), 0o644); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(a.config, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("policy_file: " + policy + "\n")
+	return errors.Join(err, f.Close())
 }
 
 func (a *agentProcess) enroll(ctx context.Context, token string, flags ...string) (string, error) {
