@@ -73,16 +73,23 @@ func TestQuery(t *testing.T) {
 	f = failure("timeout", map[string]any{"sql": "SELECT pg_sleep(600)", "timeout_seconds": 1})
 	require.Contains(t, f.Hint, "Raise the time limit")
 	for _, sql := range []string{
-		"CREATE TABLE t (i int)", "SET TRANSACTION READ WRITE", "WITH x AS (DELETE FROM pg_class) SELECT 1", "ALTER SYSTEM SET work_mem = '1MB'",
-		"SELECT 1; CREATE TABLE t (i int)", "COMMIT; CREATE TABLE t (i int)", "SELECT lo_create(4711)",
+		"CREATE TABLE t (i int)", "DO $$ BEGIN SET TRANSACTION READ WRITE; CREATE TABLE t (i int); END $$", "WITH x AS (DELETE FROM pg_class) SELECT 1", "ALTER SYSTEM SET work_mem = '1MB'",
+		"SELECT 1; CREATE TABLE t (i int)", "COMMIT; CREATE TABLE t (i int)",
+		"DO $$ BEGIN COMMIT; CREATE TABLE t (i int); END $$",
 	} {
 		failure("sql-error", map[string]any{"sql": sql})
+	}
+	// What a READ ONLY transaction lets pass is rolled back.
+	for _, sql := range []string{"SELECT lo_create(4711)", "SET TRANSACTION READ WRITE", "COMMIT"} {
+		ask(map[string]any{"sql": sql})
 	}
 	conn, err := pgx.Connect(t.Context(), pg.dsn(t, "postgres", pg.password))
 	require.NoError(t, err)
 	defer conn.Close(t.Context())
 	var n int
 	require.NoError(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_class WHERE relname = 't'").Scan(&n))
+	require.Zero(t, n)
+	require.NoError(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_largeobject_metadata").Scan(&n))
 	require.Zero(t, n)
 	result(map[string]any{"sql": "CREATE TABLE t (i int)", "allow_changes": true})
 	require.Equal(t, "INSERT 0 2", result(map[string]any{"sql": "INSERT INTO t VALUES (1), (2)", "allow_changes": true}).Command)
