@@ -113,7 +113,7 @@ func (v *Verbs) commandRun(ctx context.Context, at *attempt, in host.CommandRunI
 	}
 	last := newTail(tailBytes)
 	stream := v.cfg.Output.Stream(at.Ref.Operation, at.Ref.Step, notes.Run)
-	defer stream.Close()
+	defer closeStream(stream)
 	sink := newRedact(io.MultiWriter(last, &limited{to: stream, left: maxStreamed}, progressOf(at, last)), secrets.values)
 	end, err := runProcess(ctx, spec, sink, func(id proc.ID) error {
 		notes.Process = &id

@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/hostimpl/proc"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
 )
 
 // script makes a program in an allowed folder.
@@ -125,10 +124,12 @@ func TestCommandPolicy(t *testing.T) {
 		"no rule":           {host.CommandRunIn{Program: good, Policy: "none"}, op.CodeForbidden, `"none"`},
 		"root":              {host.CommandRunIn{Program: good, OSUser: "root"}, op.CodeForbidden, "os_users"},
 		"preload":           {host.CommandRunIn{Program: good, Env: map[string]string{"LD_PRELOAD": "x"}}, op.CodeForbidden, ""},
-		"password":          {host.CommandRunIn{Program: good, Env: map[string]string{"PGPASSWORD": "x"}}, op.CodeForbidden, "secret_files"},
-		"variable":          {host.CommandRunIn{Program: good, Env: map[string]string{"A=B": "x"}}, op.CodeInvalid, ""},
-		"zero":              {host.CommandRunIn{Program: good, Args: []string{"a\x00b"}}, op.CodeInvalid, ""},
-		"unknown secret":    {host.CommandRunIn{Program: good, Args: []string{"{secret:x}"}}, op.CodeInvalid, ""},
+		"password": {
+			host.CommandRunIn{Program: good, Env: map[string]string{"PGPASSWORD": "x"}}, op.CodeForbidden, "secret_files",
+		},
+		"variable":       {host.CommandRunIn{Program: good, Env: map[string]string{"A=B": "x"}}, op.CodeInvalid, ""},
+		"zero":           {host.CommandRunIn{Program: good, Args: []string{"a\x00b"}}, op.CodeInvalid, ""},
+		"unknown secret": {host.CommandRunIn{Program: good, Args: []string{"{secret:x}"}}, op.CodeInvalid, ""},
 	} {
 		_, err := step(b, host.CommandRun, b.ref(), c.in)
 		f := wantCode(t, err, c.code)
@@ -148,10 +149,13 @@ func TestCommandSecrets(t *testing.T) {
 	b := newBench(t)
 	const value = "s3cret-Value-of-some-length"
 	b.secrets.values["pw"] = value
-	out, err := b.run(`stat -c '%a %U' "$1"; cat "$1"; echo; stat -c '%a %U' "$(dirname "$1")"; tr '\0' ' ' < /proc/$$/cmdline`, func(in *host.CommandRunIn) {
-		in.SecretFiles = map[string]host.SecretRef{"pw": op.SecretReference("pw")}
-		in.Args = []string{"{secret:pw}"}
-	})
+	out, err := b.run(
+		`stat -c '%a %U' "$1"; cat "$1"; echo; stat -c '%a %U' "$(dirname "$1")"; tr '\0' ' ' < /proc/$$/cmdline`,
+		func(in *host.CommandRunIn) {
+			in.SecretFiles = map[string]host.SecretRef{"pw": op.SecretReference("pw")}
+			in.Args = []string{"{secret:pw}"}
+		},
+	)
 	require.NoError(t, err)
 	u := testUser(t)
 	require.Contains(t, out.Tail, "600 "+u+"\n***\n700 "+u)
@@ -227,7 +231,7 @@ func TestCommandOfKilledAgent(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			ref := b.ref()
-			prog := b.script("prog", `echo $$ >> `+b.dir+`/pids/all; [ -e `+b.dir+`/pids/second ] || sleep 600`)
+			prog := b.script("prog", `second=$(ls `+b.dir+`/pids/second 2>/dev/null); echo $$ >> `+b.dir+`/pids/all; [ "$second" ] || sleep 600`)
 			require.NoError(t, os.Mkdir(b.dir+"/pids", 0o777))
 			require.NoError(t, os.Chmod(b.dir+"/pids", 0o777))
 			in := host.CommandRunIn{Program: prog}
@@ -268,7 +272,10 @@ func TestResetDir(t *testing.T) {
 	dir := filepath.Join(b.dir, "data")
 	require.NoError(t, os.Mkdir(dir, 0o777))
 	require.NoError(t, os.Chmod(dir, 0o777))
-	in := host.CommandRunIn{Program: b.script("prog", `ls `+dir+`; [ -z "$(ls `+dir+`)" ] || exit 1; touch `+dir+`/made`), ResetDir: dir}
+	in := host.CommandRunIn{
+		Program:  b.script("prog", `ls `+dir+`; [ -z "$(ls `+dir+`)" ] || exit 1; touch `+dir+`/made`),
+		ResetDir: dir,
+	}
 	ref := b.ref()
 	_, err := step(b, host.CommandRun, ref, in)
 	require.NoError(t, err)
@@ -290,7 +297,8 @@ func TestResetDir(t *testing.T) {
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	p := progressFrom("  1234/5678 kB (21%), 0/1 tablespace", 99)
-	require.Equal(t, host.Progress{Done: 1234 << 10, Total: 5678 << 10, Unit: "bytes", Note: "  1234/5678 kB (21%), 0/1 tablespace"}, p)
+	require.Equal(t,
+		host.Progress{Done: 1234 << 10, Total: 5678 << 10, Unit: "bytes", Note: "  1234/5678 kB (21%), 0/1 tablespace"}, p)
 	require.Equal(t, int64(42), progressFrom("restored 42% of it", 1).Done)
 	require.Equal(t, host.Progress{Done: 7, Unit: "bytes of output", Note: "hello"}, progressFrom("hello", 7))
 }
@@ -309,7 +317,8 @@ func TestPolicyFile(t *testing.T) {
 	require.Equal(t, []string{"backup", "pg"}, p.OSUsers)
 	require.Empty(t, p.Commands)
 
-	require.NoError(t, os.WriteFile(file, []byte("commands: [ls]\ndata_roots: [/a/../b]\nunits: ['[']\nrules: {binaries: []}\n"), 0o644))
+	require.NoError(t,
+		os.WriteFile(file, []byte("commands: [ls]\ndata_roots: [/a/../b]\nunits: ['[']\nrules: {binaries: []}\n"), 0o644))
 	_, err = LoadPolicy(file)
 	for _, want := range []string{`"ls"`, "/a/../b", "pattern", "own setting"} {
 		require.ErrorContains(t, err, want)

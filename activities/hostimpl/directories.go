@@ -10,12 +10,11 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/hostimpl/facts"
 	"github.com/pgdrover/pgdrover/activities/hostimpl/safefs"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"golang.org/x/sys/unix"
 )
 
 // mkdirNotes say what a file-mkdir made, for a later attempt and for the undo.
@@ -59,7 +58,8 @@ func (v *Verbs) fileMkdir(_ context.Context, at *attempt, in host.FileMkdirIn) (
 		}
 		notes.WasEmpty = t.Exists() && n == 0
 		if t.Exists() && n > 0 && in.MustBeEmpty {
-			return out, op.Permanent("directory-not-empty", "make directory %s: it exists and has %d entries", "Choose another directory or empty this one.", in.Path, n)
+			return out, op.Permanent("directory-not-empty", "make directory %s: it exists and has %d entries",
+				"Choose another directory or empty this one.", in.Path, n)
 		}
 		// Noted before it is done: the undo must know of a directory even if we are killed right after making it.
 		if err := at.Save(notes); err != nil {
@@ -184,10 +184,12 @@ func (v *Verbs) mayRemoveDir(dir string, in host.FileRemoveIn) error {
 		return nil
 	}
 	if !in.Recursive {
-		return op.Permanent("directory-not-empty", "remove %s: it has %d entries and a recursive removal was not asked for", "", in.Path, n)
+		return op.Permanent("directory-not-empty", "remove %s: it has %d entries and a recursive removal was not asked for", "",
+			in.Path, n)
 	}
 	if in.Marker == "" || filepath.Base(in.Marker) != in.Marker {
-		return op.Permanent(op.CodeInvalid, "remove %s: a recursive removal needs the name of a file that tells the right directory", "", in.Path)
+		return op.Permanent(op.CodeInvalid, "remove %s: a recursive removal needs the name of a file that tells the right directory",
+			"", in.Path)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, in.Marker)); err != nil {
 		return op.Permanent("marker-missing", "remove %s: there is no %s in it, so it is not the expected directory",

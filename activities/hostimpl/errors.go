@@ -6,10 +6,9 @@ import (
 	"os"
 	"syscall"
 
-	"go.temporal.io/sdk/temporal"
-
 	"github.com/pgdrover/pgdrover/activities/hostimpl/safefs"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/temporal"
 )
 
 // classify turns an error of the operating system into one that says whether another attempt may help. What no retry

@@ -13,11 +13,10 @@ import (
 	"strconv"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/hostimpl/safefs"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -109,7 +108,7 @@ func (v *Verbs) fileWrite(_ context.Context, at *attempt, in host.FileWriteIn) (
 	}
 	out.SHA256 = sum(in.Content)
 	same := old.exists && bytes.Equal(old.content, in.Content)
-	if in.IfSHA256 != "" && in.IfSHA256 != old.hash && !(at.Interrupted && same) {
+	if in.IfSHA256 != "" && in.IfSHA256 != old.hash && (!at.Interrupted || !same) {
 		return out, op.Permanent(codePrecondition, "write %s: its content is not the expected one (it is %s, expected was %s)",
 			"Somebody changed the file meanwhile: look at it again, then repeat.", in.Path, old.hash, in.IfSHA256)
 	}

@@ -7,10 +7,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
 )
 
 func read(t *testing.T, file string) string {
@@ -26,7 +25,8 @@ func TestFileWriteAndRead(t *testing.T) {
 	u := testUser(t)
 	file := filepath.Join(b.dir, "f.conf")
 
-	out, err := twice(b, host.FileWrite, host.FileWriteIn{Path: file, Content: []byte("one\n"), Mode: "0640", Owner: u, IfSHA256: absent})
+	out, err := twice(b, host.FileWrite,
+		host.FileWriteIn{Path: file, Content: []byte("one\n"), Mode: "0640", Owner: u, IfSHA256: absent})
 	require.NoError(t, err)
 	require.True(t, out.Changed)
 	fi, err := os.Stat(file)
@@ -79,13 +79,16 @@ func TestPathsAreRefused(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	for path, code := range map[string]string{
-		"": op.CodeInvalid, "relative": op.CodeInvalid, b.dir + "/../x": op.CodeInvalid, b.dir + "//x": op.CodeInvalid, b.dir + "/x/": op.CodeInvalid,
-		b.dir + "/a\nb": op.CodeInvalid, "/etc/cron.d/x": op.CodeForbidden, "/etc/passwd": op.CodeForbidden, "/usr/bin/x": op.CodeForbidden,
-		"/root/x": op.CodeForbidden, "/home/x/.ssh/authorized_keys": op.CodeForbidden, "/proc/1/x": op.CodeForbidden,
+		"": op.CodeInvalid, "relative": op.CodeInvalid, b.dir + "/../x": op.CodeInvalid, b.dir + "//x": op.CodeInvalid,
+		b.dir + "/x/":   op.CodeInvalid,
+		b.dir + "/a\nb": op.CodeInvalid, "/etc/cron.d/x": op.CodeForbidden, "/etc/passwd": op.CodeForbidden,
+		"/usr/bin/x": op.CodeForbidden,
+		"/root/x":    op.CodeForbidden, "/home/x/.ssh/authorized_keys": op.CodeForbidden, "/proc/1/x": op.CodeForbidden,
 		"/etc/pgdrover/agent-policy.yaml": op.CodeForbidden, "/etc/pgdrover/instances/x": op.CodeForbidden,
 		b.v.cfg.StateDir + "/fences.json": op.CodeForbidden, b.v.cfg.Policy.File: op.CodeForbidden,
-		"/usr/lib/postgresql/15/bin/postgres": op.CodeForbidden, "/opt/pgpro/x/bin/evil": op.CodeForbidden, "/var/spool/cron/root": op.CodeForbidden,
-		"/lib/x": op.CodeForbidden,
+		"/usr/lib/postgresql/15/bin/postgres": op.CodeForbidden, "/opt/pgpro/x/bin/evil": op.CodeForbidden,
+		"/var/spool/cron/root": op.CodeForbidden,
+		"/lib/x":               op.CodeForbidden,
 	} {
 		if os.Geteuid() != 0 && strings.HasPrefix(path, "/root/") {
 			continue
@@ -102,7 +105,9 @@ func TestPathsAreRefused(t *testing.T) {
 		_, err := step(b, host.FileRemove, b.ref(), host.FileRemoveIn{Path: path, Recursive: true, Marker: "x"})
 		wantCode(t, err, op.CodeForbidden)
 	}
-	for _, path := range []string{"/etc/shadow", b.v.cfg.StateDir + "/identity", b.dir + "/server.key", b.dir + "/pgpass", b.dir + "/.pgpass"} {
+	for _, path := range []string{
+		"/etc/shadow", b.v.cfg.StateDir + "/identity", b.dir + "/server.key", b.dir + "/pgpass", b.dir + "/.pgpass",
+	} {
 		_, err := call(t.Context(), b, host.FileRead, host.FileReadIn{Path: path})
 		wantCode(t, err, op.CodeForbidden)
 	}
@@ -237,7 +242,8 @@ func TestMkdirAndUndo(t *testing.T) {
 	_, err = twice(b, host.FileMkdir, host.FileMkdirIn{Path: dir, MustBeEmpty: true})
 	wantCode(t, err, "directory-not-empty")
 	// An operation that did not make it removes nothing.
-	gone, err := twice(b, host.FileRemove, host.FileRemoveIn{Path: dir, Recursive: true, IfCreatedBy: "0199aaaa-0000-7000-8000-00000000000e"})
+	gone, err := twice(b, host.FileRemove,
+		host.FileRemoveIn{Path: dir, Recursive: true, IfCreatedBy: "0199aaaa-0000-7000-8000-00000000000e"})
 	require.NoError(t, err)
 	require.False(t, gone.Removed)
 	require.FileExists(t, dir+"/half")

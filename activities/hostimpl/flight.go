@@ -10,14 +10,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pgdrover/pgdrover/activities/host"
+	"github.com/pgdrover/pgdrover/workflows/op"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
-
-	"github.com/pgdrover/pgdrover/activities/host"
-	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 const (

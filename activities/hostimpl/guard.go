@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/temporal"
 )
 
 // attempt is what a changing verb knows of its own past.
@@ -53,12 +52,15 @@ func (a *attempt) Save(v any) error {
 
 // changing wraps a verb that changes something: a step reference is required, the fence checked, the work journaled
 // and done by one flight however many attempts ask for it.
-func changing[In, Out any](v *Verbs, a op.Activity[In, Out], fn func(context.Context, *attempt, In) (Out, error)) op.Implementation {
+func changing[In, Out any](v *Verbs, a op.Activity[In, Out],
+	fn func(context.Context, *attempt, In) (Out, error),
+) op.Implementation {
 	return a.Impl(func(ctx context.Context, in In) (Out, error) {
 		var zero Out
 		ref, ok := op.Ref(ctx)
 		if !ok {
-			return zero, op.Permanent(op.CodeForbidden, "refuse %s: it changes the host and belongs to no step of an operation", "", a.Name)
+			return zero, op.Permanent(op.CodeForbidden, "refuse %s: it changes the host and belongs to no step of an operation", "",
+				a.Name)
 		}
 		if err := v.ready(); err != nil {
 			return zero, classify(err)
@@ -113,7 +115,9 @@ func landed[Out any](out any, err error) (Out, error) {
 }
 
 // once does the work of a step unless the journal has its answer.
-func once[Out any](v *Verbs, f *flight, verb string, ref op.StepRef, fn func(context.Context, *attempt) (Out, error)) (any, error) {
+func once[Out any](v *Verbs, f *flight, verb string, ref op.StepRef,
+	fn func(context.Context, *attempt) (Out, error),
+) (any, error) {
 	var zero Out
 	rec, known, err := v.journal.load(ref.Operation, ref.Step)
 	if err != nil {

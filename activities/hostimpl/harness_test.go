@@ -15,17 +15,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/hostimpl/facts"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
 )
 
 // TestMain lets this test program be the runner of detached jobs, as the agent is for its own.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == JobRunnerCommand {
-		os.Exit(RunJob(os.Args[2]))
+		os.Exit(RunJob(context.Background(), os.Args[2]))
 	}
 	os.Exit(m.Run())
 }
@@ -111,7 +110,7 @@ func testUser(t *testing.T) string {
 // openDir makes a folder that the user of instances can pass through, which t.TempDir is not.
 func openDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pgdrover")
+	dir, err := os.MkdirTemp("", "pgdrover") //nolint:usetesting // t.TempDir is closed to other users
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -122,7 +121,12 @@ func openDir(t *testing.T) string {
 
 func newBench(t *testing.T, change ...func(*Config)) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: openDir(t), secrets: &fakeSecrets{values: map[string]string{}}, output: &fakeOutput{by: map[string][]byte{}}}
+	b := &bench{
+		t:       t,
+		dir:     openDir(t),
+		secrets: &fakeSecrets{values: map[string]string{}},
+		output:  &fakeOutput{by: map[string][]byte{}},
+	}
 	log := slog.New(slog.DiscardHandler)
 	cfg := Config{
 		StateDir: filepath.Join(b.dir, "state"), Secrets: b.secrets, Output: b.output, Logger: log,
@@ -134,7 +138,11 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 		f(&cfg)
 	}
 	cfg.Facts = facts.New(facts.Options{
-		Folders: cfg.Policy.Defaults().Folders, InstanceOSUser: cfg.Policy.InstanceOSUser, OnlyUnder: []string{b.dir}, DataRoot: b.dir, Logger: log,
+		Folders:        cfg.Policy.Defaults().Folders,
+		InstanceOSUser: cfg.Policy.InstanceOSUser,
+		OnlyUnder:      []string{b.dir},
+		DataRoot:       b.dir,
+		Logger:         log,
 	})
 	b.v = New(cfg)
 	return b
@@ -221,7 +229,7 @@ func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port
 }
 
@@ -245,7 +253,12 @@ const superPassword = "correct horse battery"
 // newServer makes a data directory with a password for everybody who comes by TCP or by the user "app".
 func (b *bench) newServer() *server {
 	b.t.Helper()
-	s := &server{bin: binDir(b.t), data: filepath.Join(b.dir, "pg", "main"), socket: filepath.Join(b.dir, "sock"), port: freePort(b.t)}
+	s := &server{
+		bin:    binDir(b.t),
+		data:   filepath.Join(b.dir, "pg", "main"),
+		socket: filepath.Join(b.dir, "sock"),
+		port:   freePort(b.t),
+	}
 	u := testUser(b.t)
 	b.secrets.values["super"] = superPassword
 	must(b, host.FileMkdir, host.FileMkdirIn{Path: s.data, Owner: u, Mode: "0700", MustBeEmpty: true})
@@ -254,10 +267,16 @@ func (b *bench) newServer() *server {
 		Program: s.bin + "/initdb", ResetDir: s.data, SecretFiles: map[string]host.SecretRef{"pw": op.SecretReference("super")},
 		Args: []string{"-D", s.data, "-U", "postgres", "-N", "--auth-local=peer", "--auth-host=scram-sha-256", "--pwfile={secret:pw}"},
 	})
-	conf := fmt.Sprintf("port = %d\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '%s'\nfsync = off\nshared_buffers = 16MB\nmax_connections = 20\n", s.port, s.socket)
+	conf := fmt.Sprintf(
+		"port = %d\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '%s'\nfsync = off\n"+
+			"shared_buffers = 16MB\nmax_connections = 20\n",
+		s.port,
+		s.socket,
+	)
 	must(b, host.FileWrite, host.FileWriteIn{Path: s.data + "/postgresql.auto.conf", Content: []byte(conf)})
 	b.t.Cleanup(func() {
-		_, _ = call(op.ContextWithRef(context.Background(), b.ref()), b, host.PGCtl, s.ctl("stop", func(in *host.PGCtlIn) { in.Mode = "immediate" }))
+		_, _ = call(op.ContextWithRef(context.Background(), b.ref()), b, host.PGCtl,
+			s.ctl("stop", func(in *host.PGCtlIn) { in.Mode = "immediate" }))
 	})
 	return s
 }
@@ -298,8 +317,6 @@ func processOf(b *bench, s *server) int {
 
 var errTest = errors.New("test")
 
-func str(s string) *string { return &s }
-
 func num(n int) string { return strconv.Itoa(n) }
 
 // helperConfig is what a process of this test program needs to be an agent over the same state.
@@ -313,5 +330,11 @@ func (b *bench) helper() helperConfig {
 }
 
 func (h helperConfig) config() Config {
-	return Config{StateDir: h.StateDir, RuntimeDir: h.RuntimeDir, Policy: h.Policy, NoSystemd: true, JobRunner: []string{os.Args[0], JobRunnerCommand}}
+	return Config{
+		StateDir:   h.StateDir,
+		RuntimeDir: h.RuntimeDir,
+		Policy:     h.Policy,
+		NoSystemd:  true,
+		JobRunner:  []string{os.Args[0], JobRunnerCommand},
+	}
 }

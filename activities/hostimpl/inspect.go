@@ -3,10 +3,8 @@ package hostimpl
 import (
 	"bytes"
 	"context"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pgdrover/pgdrover/activities/host"
@@ -69,15 +67,12 @@ func (v *Verbs) askControlData(ctx context.Context, out *host.Instance) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, out.DataDirectory)
-	cmd.Env = append(u.environment(program, nil), "LC_ALL=C")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
-	b, err := cmd.Output()
+	text, err := proc.Output(ctx, cred, append(u.environment(program, nil), "LC_ALL=C"), program, out.DataDirectory)
 	if err != nil {
 		v.log.Debug("pg_controldata failed", "data_directory", out.DataDirectory, "error", err)
 		return
 	}
-	c, err := postgres.ParseControlData(string(b))
+	c, err := postgres.ParseControlData(text)
 	if err != nil {
 		return
 	}
@@ -93,11 +88,12 @@ func (v *Verbs) askControlData(ctx context.Context, out *host.Instance) {
 
 // askServer takes role, version and edition from the server itself.
 func (v *Verbs) askServer(ctx context.Context, c host.PGConn, operation string, out *host.Instance) error {
-	conn, err := v.connect(ctx, c, operation, sessionParams(10*time.Second, map[string]string{"default_transaction_read_only": "on"}))
+	conn, err := v.connect(ctx, c, operation,
+		sessionParams(10*time.Second, map[string]string{"default_transaction_read_only": "on"}))
 	if err != nil {
 		return err
 	}
-	defer closeConn(conn)
+	defer closeConn(ctx, conn)
 	const sql = `SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('server_version'),
 		(SELECT pg_catalog.count(*) FROM pg_catalog.pg_proc WHERE proname = 'pgpro_edition'),
 		pg_catalog.current_setting('data_directory', true)`
@@ -146,7 +142,8 @@ func errNotRunning(action, dir string) error {
 
 func (v *Verbs) heldByOther(dir string) error {
 	if by := v.facts().Conflict(dir); by != "" {
-		return op.Permanent("instance-conflict", "control %s: another agent (%s) holds this instance", "Stop one of the two agents.", dir, by)
+		return op.Permanent("instance-conflict", "control %s: another agent (%s) holds this instance", "Stop one of the two agents.",
+			dir, by)
 	}
 	return nil
 }

@@ -115,7 +115,13 @@ func (v *Verbs) jobStart(ctx context.Context, at *attempt, in host.JobStartIn) (
 }
 
 // jobSecrets writes the secrets into a folder of the job's name, so that a second start replaces the first one's.
-func (v *Verbs) jobSecrets(ctx context.Context, at *attempt, in host.JobStartIn, u osUser, name string) (args []string, dir string, err error) {
+func (v *Verbs) jobSecrets(
+	ctx context.Context,
+	at *attempt,
+	in host.JobStartIn,
+	u osUser,
+	name string,
+) (args []string, dir string, err error) {
 	if len(in.SecretFiles) == 0 {
 		return in.Args, "", nil
 	}
@@ -203,7 +209,7 @@ func (v *Verbs) jobWait(ctx context.Context, at *attempt, in host.JobRef) (host.
 		return host.JobStatus{}, err
 	}
 	stream := v.cfg.Output.Stream(at.Ref.Operation, at.Ref.Step, 1)
-	defer stream.Close()
+	defer closeStream(stream)
 	f := &follower{file: filepath.Join(dir, jobOutputFile), last: newTail(tailBytes), to: &limited{to: stream, left: maxStreamed}}
 	defer f.close()
 	tick := time.NewTicker(jobPoll)

@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
-
 	"github.com/pgdrover/pgdrover/activities/hostimpl/proc"
 	"github.com/pgdrover/pgdrover/workflows/op"
 )
@@ -77,11 +76,7 @@ func launchUnit(ctx context.Context, name string, argv []string) error {
 // launchDetached starts the runner, which forks once more and whose first half ends at once: the second half is then
 // nobody's child here, and no signal to our group or session reaches it.
 func launchDetached(name string, argv []string) error {
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), detachVariable+"=1")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Run(); err != nil {
+	if err := proc.RunDetached(argv, append(os.Environ(), detachVariable+"=1")); err != nil {
 		return fmt.Errorf("start job %s: %w", name, err)
 	}
 	return nil
@@ -91,45 +86,34 @@ const detachVariable = "PGDROVER_JOB_DETACH"
 
 // RunJob is the runner: it runs the command of a job's folder exactly once, however often it is started, and writes
 // how it ended. It returns the exit code of its own process.
-func RunJob(dir string) int {
+func RunJob(ctx context.Context, dir string) int {
 	log := slog.Default()
 	if os.Getenv(detachVariable) != "" {
-		if err := forkAway(dir); err != nil {
+		if err := forkAway(); err != nil {
 			log.Error("detach job", "folder", dir, "error", err)
 			return 1
 		}
 		return 0
 	}
-	if err := runJob(dir); err != nil {
+	if err := runJob(ctx, dir); err != nil {
 		log.Error("run job", "folder", dir, "error", err)
 		return 1
 	}
 	return 0
 }
 
-// forkAway is the second fork.
-func forkAway(dir string) error {
+// forkAway is the second fork. The arguments are kept as they were given: a test binary's runner has others than the
+// agent's.
+func forkAway() error {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return fmt.Errorf("find this program: %w", err)
 	}
-	// All arguments but the folder are kept as they were given: a test binary's runner has others than the agent's.
-	args := append([]string{}, os.Args[1:]...)
-	cmd := exec.Command(self, args...)
-	for _, kv := range os.Environ() {
-		if kv != detachVariable+"=1" {
-			cmd.Env = append(cmd.Env, kv)
-		}
-	}
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the runner of %s: %w", dir, err)
-	}
-	return cmd.Process.Release()
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return kv == detachVariable+"=1" })
+	return proc.Detach(append([]string{self}, os.Args[1:]...), env)
 }
 
-func runJob(dir string) error {
+func runJob(ctx context.Context, dir string) error {
 	lock, err := os.OpenFile(filepath.Join(dir, jobLockFile), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
@@ -137,7 +121,7 @@ func runJob(dir string) error {
 	defer lock.Close()
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		// Another runner of this job lives: nothing to do.
-		return nil //nolint:nilerr // see above
+		return nil
 	}
 	if exists(filepath.Join(dir, jobStartedFile)) {
 		return nil
@@ -159,12 +143,12 @@ func runJob(dir string) error {
 		return finishJob(dir, spec, jobEnd{State: jobDone, ExitCode: -1, Error: err.Error()})
 	}
 	defer out.Close()
-	return finishJob(dir, spec, execJob(dir, spec, started, out))
+	return finishJob(dir, spec, execJob(ctx, dir, spec, started, out))
 }
 
 // execJob runs the command. The runner itself ends it when it is told to end.
-func execJob(dir string, spec jobSpec, started jobStarted, out *os.File) jobEnd {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+func execJob(ctx context.Context, dir string, spec jobSpec, started jobStarted, out *os.File) jobEnd {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
 	last := newTail(tailBytes)
 	sink := newRedact(writerFunc(func(p []byte) (int, error) {

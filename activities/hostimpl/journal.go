@@ -12,9 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
-
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/temporal"
 )
 
 // journalKeep is how long answers are kept: far longer than any operation retries.

@@ -52,51 +52,68 @@ func (v *Verbs) locate(path string, want access, followLast bool) (target, error
 }
 
 func (v *Verbs) allowed(real string, want access) error {
-	p := v.cfg.Policy
-	deny := func(why string) error {
-		return op.Permanent(op.CodeForbidden, "use path %s: the policy of this host does not allow it (%s)",
-			fmt.Sprintf("Choose another path, or edit `data_roots` or `denied_paths` in %s on the host.", p.File), real, why)
+	why := v.ownOrDenied(real)
+	if why == "" && want == toRead && slices.Contains(v.cfg.Policy.ReadRoots, real) {
+		return nil
 	}
-	// What the agent itself lives by is out of reach, else the manager could lift the policy.
-	own := []string{v.cfg.StateDir, v.cfg.RuntimeDir, filepath.Dir(p.File), "/etc/pgdrover", "/run/pgdrover-agent"}
+	if why == "" && want == toRead && secretName(real) {
+		why = "its name says that it holds a secret"
+	}
+	if why == "" && want == toRead && underAny(real, v.cfg.Policy.ReadRoots) {
+		return nil
+	}
+	if why == "" && want != toRead && v.inProgramFolder(real) {
+		why = "a folder of programs that may be run"
+	}
+	if why == "" {
+		why = v.outsideRoots(real)
+	}
+	if why == "" && want == toReplace && v.isRoot(real) {
+		why = "it may not be removed itself, only things below it"
+	}
+	if why == "" {
+		return nil
+	}
+	return op.Permanent(op.CodeForbidden, "use path %s: the policy of this host does not allow it (%s)",
+		fmt.Sprintf("Choose another path, or edit `data_roots` or `denied_paths` in %s on the host.", v.cfg.Policy.File), real, why)
+}
+
+// ownOrDenied says why a path is out of reach whatever is wanted. What the agent itself lives by is, else the manager
+// could lift the policy.
+func (v *Verbs) ownOrDenied(real string) string {
+	own := []string{v.cfg.StateDir, v.cfg.RuntimeDir, filepath.Dir(v.cfg.Policy.File), "/etc/pgdrover", "/run/pgdrover-agent"}
 	for _, dir := range own {
 		if dir != "" && dir != "/" && under(real, dir) && !unitSettings(real) {
-			return deny("it belongs to the agent")
+			return "it belongs to the agent"
 		}
 	}
-	if underAny(real, p.DeniedPaths) {
-		return deny("listed in denied_paths")
+	if underAny(real, v.cfg.Policy.DeniedPaths) {
+		return "listed in denied_paths"
 	}
-	if want == toRead && slices.Contains(p.ReadRoots, real) {
-		return nil
-	}
-	if want == toRead && secretName(real) {
-		return deny("its name says that it holds a secret")
-	}
-	if want == toRead && underAny(real, p.ReadRoots) {
-		return nil
-	}
-	if want != toRead && v.inProgramFolder(real) {
-		return deny("a folder of programs that may be run")
-	}
+	return ""
+}
+
+// outsideRoots says why a path is no place for data.
+func (v *Verbs) outsideRoots(real string) string {
 	// The agent's own data root was chosen on the host, wherever it is.
 	root := v.cfg.DataRoot
 	if root == "" || !under(real, root) {
 		root = ""
-		if !underAny(real, p.DataRoots) {
-			return deny("outside data_roots")
+		if !underAny(real, v.cfg.Policy.DataRoots) {
+			return "outside data_roots"
 		}
 		if underAny(real, systemDirs) && !underAny(real, systemExceptions) {
-			return deny("a folder of the operating system")
+			return "a folder of the operating system"
 		}
 	}
 	if hidden(strings.TrimPrefix(real, root)) {
-		return deny("a hidden file or folder")
+		return "a hidden file or folder"
 	}
-	if want == toReplace && (slices.Contains(systemItself, real) || slices.Contains(p.DataRoots, real) || real == v.cfg.DataRoot) {
-		return deny("it may not be removed itself, only things below it")
-	}
-	return nil
+	return ""
+}
+
+func (v *Verbs) isRoot(real string) bool {
+	return slices.Contains(systemItself, real) || slices.Contains(v.cfg.Policy.DataRoots, real) || real == v.cfg.DataRoot
 }
 
 // inProgramFolder keeps the manager from bringing its own programs to where the policy lets programs run from.

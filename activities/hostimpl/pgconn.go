@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,11 +16,10 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
-	"golang.org/x/sys/unix"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/internal/postgres"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -82,17 +82,20 @@ func connConfig(c host.PGConn, params map[string]string) (*pgconn.Config, error)
 		db = "postgres"
 	}
 	// Everything is given, so that neither variables nor files of the agent's user have a say.
-	dsn := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=prefer passfile=/dev/null servicefile=/dev/null application_name=pgdrover-agent",
-		postgres.QuoteConninfo(hostName), c.Port, postgres.QuoteConninfo(c.User), postgres.QuoteConninfo(db))
+	dsn := fmt.Sprintf(
+		"host=%s port=%d user=%s dbname=%s sslmode=prefer passfile=/dev/null servicefile=/dev/null application_name=pgdrover-agent",
+		postgres.QuoteConninfo(hostName),
+		c.Port,
+		postgres.QuoteConninfo(c.User),
+		postgres.QuoteConninfo(db),
+	)
 	cfg, err := pgconn.ParseConfig(dsn)
 	if err != nil {
 		return nil, op.Permanent(op.CodeInvalid, "connect: the connection's settings are not valid", "")
 	}
 	cfg.Password = ""
 	cfg.DialFunc = dial
-	for k, val := range params {
-		cfg.RuntimeParams[k] = val
-	}
+	maps.Copy(cfg.RuntimeParams, params)
 	// A cancelled call cancels the statement in the server too, instead of leaving it to run on.
 	cfg.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: pc, DeadlineDelay: 5 * time.Second}
@@ -153,8 +156,7 @@ func dialUnix(addr string) (net.Conn, error) {
 
 // comesUp tells of a server that will let us in a little later.
 func comesUp(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "57P03" || pg.Code == "53300"
 	}
 	return false
@@ -166,20 +168,21 @@ func connectError(c host.PGConn, err error) error {
 	if c.SocketDir != "" {
 		where = c.SocketDir + "/.s.PGSQL." + strconv.Itoa(c.Port)
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		if pg.Code == "28P01" {
-			return op.Permanent(codeWrongPassword, "connect to %s as %s: %s", "Enter the account's password again in the instance's settings.", where, c.User, pg.Message)
+			return op.Permanent(codeWrongPassword, "connect to %s as %s: %s",
+				"Enter the account's password again in the instance's settings.", where, c.User, pg.Message)
 		}
-		return op.Permanent(codeConnection, "connect to %s as %s: %s (SQLSTATE %s)", connectHint(pg.Code), where, c.User, pg.Message, pg.Code)
+		return op.Permanent(codeConnection, "connect to %s as %s: %s (SQLSTATE %s)", connectHint(pg.Code), where, c.User, pg.Message,
+			pg.Code)
 	}
-	return op.Permanent(codeConnection, "connect to %s as %s: %v", "Check that the instance runs and listens there.", where, c.User, lastOf(err))
+	return op.Permanent(codeConnection, "connect to %s as %s: %v", "Check that the instance runs and listens there.", where, c.User,
+		lastOf(err))
 }
 
 // lastOf is the innermost reason; the driver's own text repeats the settings.
 func lastOf(err error) error {
-	var ce *pgconn.ConnectError
-	if errors.As(err, &ce) {
+	if ce, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		if u := ce.Unwrap(); u != nil {
 			return u
 		}
@@ -215,7 +218,8 @@ func sqlError(ctx context.Context, what string, err error) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return op.Permanent(op.CodeTimeout, "%s: %s (SQLSTATE %s)", "Raise the time limit, or look what the statement waits for.", what, pg.Message, pg.Code)
+		return op.Permanent(op.CodeTimeout, "%s: %s (SQLSTATE %s)", "Raise the time limit, or look what the statement waits for.",
+			what, pg.Message, pg.Code)
 	case "40001", "40P01", "57P01", "57P02":
 		// Another attempt gets through: a conflict of transactions, or the server went down under us.
 		return op.Transient(codeSQL, fmt.Errorf("%s: %s (SQLSTATE %s)", what, pg.Message, pg.Code))

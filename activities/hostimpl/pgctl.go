@@ -119,7 +119,8 @@ func (v *Verbs) newControl(at *attempt, in host.PGCtlIn) (*control, error) {
 		return nil, classify(err)
 	}
 	if len(missing) > 0 || !exists(filepath.Join(dir, "PG_VERSION")) {
-		return nil, op.Permanent(op.CodeNotFound, "control server: %s is no data directory", "Check the path of the instance.", in.DataDirectory)
+		return nil, op.Permanent(op.CodeNotFound, "control server: %s is no data directory", "Check the path of the instance.",
+			in.DataDirectory)
 	}
 	c.dir = dir
 	if err := v.heldByOther(in.DataDirectory); err != nil {
@@ -317,7 +318,7 @@ func (c *control) run(ctx context.Context, action string) error {
 	c.at.Progress(host.Progress{Note: action + " of " + c.dir})
 	last := newTail(tailBytes)
 	stream := c.v.cfg.Output.Stream(c.at.Ref.Operation, c.at.Ref.Step, c.notes.Run)
-	defer stream.Close()
+	defer closeStream(stream)
 	spec := processSpec{
 		Path: program, Argv0: filepath.Join(c.in.BinDir, "pg_ctl"), Args: args, Dir: "/", Credential: cred,
 		Env:     append(c.user.environment(filepath.Join(c.in.BinDir, "pg_ctl"), nil), stepVariable+"="+stepKey(c.at.Ref)),
@@ -393,7 +394,8 @@ func (c *control) failed(action string, end processEnd, said string, logFrom int
 		return c.timeout(what)
 	case starting && !running:
 		tail := c.logTail(logFrom)
-		return op.Permanent(codeStartFailed, "%s %s: the server did not start. %s", startHint(tail+said), action, c.dir, firstOf(tail, said))
+		return op.Permanent(codeStartFailed, "%s %s: the server did not start. %s", startHint(tail+said), action, c.dir,
+			firstOf(tail, said))
 	}
 	return op.Permanent(op.CodeCommandError, "%s %s: pg_ctl ended with exit code %d. %s", "", action, c.dir, end.ExitCode, said)
 }
@@ -418,7 +420,8 @@ func (c *control) timeout(action string) error {
 		if c.mode() == "smart" {
 			hint += " Stop it in fast mode to end their sessions."
 		}
-		return op.Permanent(op.CodeTimeout, "%s %s: it did not stop within %d seconds in %s mode; %s", hint, action, c.dir, c.wait, c.mode(), clients)
+		return op.Permanent(op.CodeTimeout, "%s %s: it did not stop within %d seconds in %s mode; %s", hint, action, c.dir, c.wait,
+			c.mode(), clients)
 	}
 	return op.Permanent(op.CodeTimeout, "%s %s: it was not ready within %d seconds",
 		"It goes on by itself, recovering perhaps; look at its log and wait for it.", action, c.dir, c.wait)

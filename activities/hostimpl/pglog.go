@@ -75,16 +75,47 @@ var hints = []struct {
 	rule *regexp.Regexp
 	hint string
 }{
-	{regexp.MustCompile(`(?i)address already in use|could not bind`), "Another server has the port: choose another one or stop that server."},
-	{regexp.MustCompile(`(?i)lock file .* already exists`), "Another server runs on this data directory or its socket directory holds a left-over lock file."},
-	{regexp.MustCompile(`(?i)invalid permissions|wrong ownership|permission denied`), "Check owner and mode of the data directory (owner: the instance's user, mode: 0700 or 0750)."},
-	{regexp.MustCompile(`(?i)unrecognized configuration parameter|invalid value for parameter|syntax error in file|contains errors|invalid line`), "A setting is wrong: correct the named line of the configuration."},
+	{
+		regexp.MustCompile(`(?i)address already in use|could not bind`),
+		"Another server has the port: choose another one or stop that server.",
+	},
+	{
+		regexp.MustCompile(`(?i)lock file .* already exists`),
+		"Another server runs on this data directory or its socket directory holds a left-over lock file.",
+	},
+	{
+		regexp.MustCompile(`(?i)invalid permissions|wrong ownership|permission denied`),
+		"Check owner and mode of the data directory (owner: the instance's user, mode: 0700 or 0750).",
+	},
+	{
+		regexp.MustCompile(
+			`(?i)unrecognized configuration parameter|invalid value for parameter|syntax error in file|contains errors|invalid line`,
+		),
+		"A setting is wrong: correct the named line of the configuration.",
+	},
 	{regexp.MustCompile(`(?i)no space left`), "The file system is full: free space."},
-	{regexp.MustCompile(`(?i)could not map anonymous shared memory|cannot allocate memory|could not create shared memory`), "There is too little memory (or huge pages) for shared_buffers: lower it."},
-	{regexp.MustCompile(`(?i)incompatible with server|database files are incompatible|initialized by PostgreSQL version`), "The data directory belongs to another version: use that version's programs."},
-	{regexp.MustCompile(`(?i)could not access file|could not load library`), "A library of shared_preload_libraries is not installed: install it or take it out of the setting."},
-	{regexp.MustCompile(`(?i)could not locate required checkpoint|could not locate a valid checkpoint|invalid (primary|secondary) checkpoint|requested timeline`), "The data directory is damaged or an incomplete copy: restore it from a backup."},
-	{regexp.MustCompile(`(?i)could not load (server certificate|private key)|private key file .* has group`), "Check the TLS certificate and its key: both must be readable by the instance's user, the key by nobody else."},
+	{
+		regexp.MustCompile(`(?i)could not map anonymous shared memory|cannot allocate memory|could not create shared memory`),
+		"There is too little memory (or huge pages) for shared_buffers: lower it.",
+	},
+	{
+		regexp.MustCompile(`(?i)incompatible with server|database files are incompatible|initialized by PostgreSQL version`),
+		"The data directory belongs to another version: use that version's programs.",
+	},
+	{
+		regexp.MustCompile(`(?i)could not access file|could not load library`),
+		"A library of shared_preload_libraries is not installed: install it or take it out of the setting.",
+	},
+	{
+		regexp.MustCompile(
+			`(?i)could not locate (required|a valid) checkpoint|invalid (primary|secondary) checkpoint|requested timeline`,
+		),
+		"The data directory is damaged or an incomplete copy: restore it from a backup.",
+	},
+	{
+		regexp.MustCompile(`(?i)could not load (server certificate|private key)|private key file .* has group`),
+		"Check the TLS certificate and its key: both must be readable by the instance's user, the key by nobody else.",
+	},
 }
 
 func startHint(text string) string {

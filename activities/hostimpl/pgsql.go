@@ -3,12 +3,12 @@ package hostimpl
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/internal/postgres"
 	"github.com/pgdrover/pgdrover/workflows/op"
@@ -25,11 +25,12 @@ const (
 func (v *Verbs) pgQuery(ctx context.Context, in host.PGQueryIn) (out host.PGQueryOut, err error) {
 	ref, _ := op.Ref(ctx)
 	timeout := seconds(in.TimeoutSeconds, queryTimeout)
-	conn, err := v.connect(ctx, in.Conn, ref.Operation, sessionParams(timeout, map[string]string{"default_transaction_read_only": "on"}))
+	conn, err := v.connect(ctx, in.Conn, ref.Operation,
+		sessionParams(timeout, map[string]string{"default_transaction_read_only": "on"}))
 	if err != nil {
 		return out, err
 	}
-	defer closeConn(conn)
+	defer closeConn(ctx, conn)
 	// Should the server not keep to its own limit, this does.
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout+connectTimeout, errStatementTimeout)
 	defer cancel()
@@ -49,7 +50,11 @@ func (v *Verbs) pgQuery(ctx context.Context, in host.PGQueryIn) (out host.PGQuer
 	return res.out, nil
 }
 
-var errStatementTimeout = op.Permanent(op.CodeTimeout, "the statement did not end in time", "Raise the time limit, or look what the statement waits for.")
+var errStatementTimeout = op.Permanent(
+	op.CodeTimeout,
+	"the statement did not end in time",
+	"Raise the time limit, or look what the statement waits for.",
+)
 
 func seconds(n int, def time.Duration) time.Duration {
 	if n <= 0 {
@@ -67,14 +72,13 @@ func rowLimit(n int) int {
 
 func sessionParams(timeout time.Duration, more map[string]string) map[string]string {
 	p := map[string]string{"statement_timeout": strconv.FormatInt(timeout.Milliseconds(), 10), "client_encoding": "UTF8"}
-	for k, val := range more {
-		p[k] = val
-	}
+	maps.Copy(p, more)
 	return p
 }
 
-func closeConn(c *pgconn.PgConn) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+// closeConn says good-bye, also for a call that was cancelled.
+func closeConn(ctx context.Context, c *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	_ = c.Close(ctx)
 }
@@ -170,7 +174,7 @@ func (v *Verbs) nameTypes(ctx context.Context, conn *pgconn.PgConn, c host.PGCon
 		if err != nil {
 			return err
 		}
-		defer closeConn(fresh)
+		defer closeConn(ctx, fresh)
 		conn = fresh
 	}
 	oids, mods := make([]string, len(r.oids)), make([]string, len(r.oids))
@@ -210,7 +214,7 @@ func (v *Verbs) pgExec(ctx context.Context, at *attempt, in host.PGExecIn) (out 
 	if err != nil {
 		return out, err
 	}
-	defer closeConn(conn)
+	defer closeConn(ctx, conn)
 	x := &execution{v: v, at: at, in: in, conn: conn}
 	if _, err := at.Notes(&x.notes); err != nil {
 		return out, err
@@ -287,7 +291,8 @@ func (x *execution) committed(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	for {
-		r := x.conn.ExecParams(ctx, "SELECT pg_catalog.txid_status($1::bigint)", [][]byte{[]byte(x.notes.Transaction)}, nil, nil, nil).Read()
+		r := x.conn.ExecParams(ctx, "SELECT pg_catalog.txid_status($1::bigint)", [][]byte{[]byte(x.notes.Transaction)}, nil, nil, nil).
+			Read()
 		if r.Err != nil {
 			return false, sqlError(ctx, "ask for the interrupted transaction", r.Err)
 		}

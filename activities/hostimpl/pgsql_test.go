@@ -4,14 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
 )
 
 // running makes an instance and starts it.
@@ -24,7 +22,8 @@ func running(t *testing.T) (*bench, *server) {
 }
 
 func query(b *bench, in host.PGQueryIn) (host.PGQueryOut, error) {
-	return call(op.ContextWithRef(b.t.Context(), op.StepRef{Operation: testOperation, Step: "01-q", ReadOnly: true}), b, host.PGQuery, in)
+	return call(op.ContextWithRef(b.t.Context(), op.StepRef{Operation: testOperation, Step: "01-q", ReadOnly: true}), b,
+		host.PGQuery, in)
 }
 
 func TestQuery(t *testing.T) {
@@ -32,11 +31,22 @@ func TestQuery(t *testing.T) {
 	b, s := running(t)
 
 	out, err := query(b, host.PGQueryIn{
-		Conn: s.tcp(), SQL: "SELECT $1::int + 1 AS n, $2 || '!' AS t, NULL::numeric(10,2) AS x, array[1,2] AS a", Params: []*string{str("41"), str("häh")},
+		Conn:   s.tcp(),
+		SQL:    "SELECT $1::int + 1 AS n, $2 || '!' AS t, NULL::numeric(10,2) AS x, array[1,2] AS a",
+		Params: []*string{new("41"), new("häh")},
 	})
 	require.NoError(t, err)
-	require.Equal(t, []host.PGColumn{{Name: "n", Type: "integer"}, {Name: "t", Type: "text"}, {Name: "x", Type: "numeric(10,2)"}, {Name: "a", Type: "integer[]"}}, out.Columns)
-	require.Equal(t, [][]*string{{str("42"), str("häh!"), nil, str("{1,2}")}}, out.Rows)
+	require.Equal(
+		t,
+		[]host.PGColumn{
+			{Name: "n", Type: "integer"},
+			{Name: "t", Type: "text"},
+			{Name: "x", Type: "numeric(10,2)"},
+			{Name: "a", Type: "integer[]"},
+		},
+		out.Columns,
+	)
+	require.Equal(t, [][]*string{{new("42"), new("häh!"), nil, new("{1,2}")}}, out.Rows)
 	require.Equal(t, "SELECT 1", out.Command)
 
 	out, err = query(b, host.PGQueryIn{Conn: s.peer(), SQL: "SELECT generate_series(1, 10000000)", MaxRows: 5})
@@ -113,7 +123,8 @@ func TestQueryIsCancelledInTheServer(t *testing.T) {
 		_, err := call(ctx, b, host.PGQuery, host.PGQueryIn{Conn: s.peer(), SQL: "SELECT pg_sleep(600)", TimeoutSeconds: 600})
 		done <- err
 	}()
-	const active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()"
+	const active = "SELECT count(*) FROM pg_stat_activity " +
+		"WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()"
 	eventually(t, "the statement runs", func() bool { return b.scalar(s, active) == "1" })
 	cancel()
 	require.Error(t, <-done)
@@ -124,7 +135,8 @@ func TestExec(t *testing.T) {
 	t.Parallel()
 	b, s := running(t)
 	in := host.PGExecIn{Conn: s.peer(), Statements: []host.PGStatement{
-		{SQL: "CREATE TABLE IF NOT EXISTS t(a int)"}, {SQL: "INSERT INTO t VALUES ($1), (2)", Params: []*string{str("1")}},
+		{SQL: "CREATE TABLE IF NOT EXISTS t(a int)"},
+		{SQL: "INSERT INTO t VALUES ($1), (2)", Params: []*string{new("1")}},
 		{SQL: "SELECT count(*) AS n FROM t"},
 	}}
 	out, err := twice(b, host.PGExec, in)
@@ -142,7 +154,9 @@ func TestExec(t *testing.T) {
 	require.Equal(t, "2", b.scalar(s, "SELECT count(*) FROM t"))
 
 	guarded := host.PGExecIn{
-		Conn: s.peer(), Guard: "SELECT EXISTS (SELECT FROM t WHERE a = 7)", Statements: []host.PGStatement{{SQL: "INSERT INTO t VALUES (7)"}},
+		Conn:       s.peer(),
+		Guard:      "SELECT EXISTS (SELECT FROM t WHERE a = 7)",
+		Statements: []host.PGStatement{{SQL: "INSERT INTO t VALUES (7)"}},
 	}
 	require.False(t, must(b, host.PGExec, guarded).AlreadyDone)
 	require.True(t, must(b, host.PGExec, guarded).AlreadyDone)
@@ -196,11 +210,23 @@ func TestPasswordIsNotLogged(t *testing.T) {
 	b, s := running(t)
 	b.secrets.values["new"] = "n3w-Passw0rd-ü"
 	must(b, host.PGExec, host.PGExecIn{Conn: s.peer(), Statements: []host.PGStatement{
-		{SQL: "SET log_statement = 'all'"}, {SQL: "SET log_min_duration_statement = 0"}, {SQL: "CREATE ROLE app LOGIN"},
-		{SQL: "SELECT set_config('pgdrover.v', $1, true)", SecretParams: []host.SecretRef{op.SecretReference("new")}, HashSecrets: true},
+		{SQL: "SET log_statement = 'all'"},
+		{SQL: "SET log_min_duration_statement = 0"},
+		{SQL: "CREATE ROLE app LOGIN"},
+		{
+			SQL:          "SELECT set_config('pgdrover.v', $1, true)",
+			SecretParams: []host.SecretRef{op.SecretReference("new")},
+			HashSecrets:  true,
+		},
 		{SQL: "DO $$ BEGIN EXECUTE format('ALTER ROLE app PASSWORD %L', current_setting('pgdrover.v')); END $$"},
 	}})
-	out, err := query(b, host.PGQueryIn{Conn: host.PGConn{Port: s.port, User: "app", Database: "postgres", Password: op.SecretReference("new")}, SQL: "SELECT current_user"})
+	out, err := query(
+		b,
+		host.PGQueryIn{
+			Conn: host.PGConn{Port: s.port, User: "app", Database: "postgres", Password: op.SecretReference("new")},
+			SQL:  "SELECT current_user",
+		},
+	)
 	require.NoError(t, err)
 	require.Equal(t, "app", *out.Rows[0][0])
 	log, err := os.ReadFile(filepath.Join(s.data, serverLog))
@@ -218,7 +244,7 @@ func (b *bench) noSecretOnDisk(value string) {
 			return err
 		}
 		content, err := os.ReadFile(path)
-		require.False(b.t, strings.Contains(string(content), value), "secret in %s", path)
+		require.NotContains(b.t, string(content), value, "secret in %s", path)
 		return err
 	}))
 }

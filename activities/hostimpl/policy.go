@@ -12,10 +12,9 @@ import (
 	"slices"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"github.com/pgdrover/pgdrover/activities/hostimpl/safefs"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"gopkg.in/yaml.v3"
 )
 
 // Policy is what the host allows the manager to do. It is read from a file that belongs to the host's administrator;
@@ -79,8 +78,15 @@ var systemDirs = []string{
 }
 
 var systemExceptions = []string{
-	"/etc/postgresql", "/etc/pgbackrest", "/etc/pgpro", unitSettingsDir, "/run/postgresql", "/var/log/postgresql", "/var/log/pgbackrest",
-	"/var/spool/pgbackrest", "/usr/local/pgsql/data",
+	"/etc/postgresql",
+	"/etc/pgbackrest",
+	"/etc/pgpro",
+	unitSettingsDir,
+	"/run/postgresql",
+	"/var/log/postgresql",
+	"/var/log/pgbackrest",
+	"/var/spool/pgbackrest",
+	"/usr/local/pgsql/data",
 }
 
 // systemItself may not be removed or replaced as such, though things below some of them may.

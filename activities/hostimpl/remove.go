@@ -7,11 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
+	"slices"
 
 	"github.com/pgdrover/pgdrover/activities/hostimpl/safefs"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"golang.org/x/sys/unix"
 )
 
 // remover empties a directory through open descriptors: a link put in its way is removed, never followed, and
@@ -41,39 +41,26 @@ func emptyDir(ctx context.Context, path string, report func(int64)) (int64, erro
 	if report == nil {
 		report = func(int64) {}
 	}
-	r := &remover{ctx: ctx, device: uint64(st.Dev), report: report}
+	r := &remover{ctx: ctx, device: st.Dev, report: report}
 	if err := r.empty(d, "PG_VERSION"); err != nil {
 		return r.bytes, fmt.Errorf("remove content of %s: %w", path, err)
 	}
 	return r.bytes, nil
 }
 
+// empty removes everything in a directory, the entry called last at the end.
 func (r *remover) empty(d *os.File, last string) error {
 	sawLast := false
-	for {
+	for more := true; more; {
 		names, err := d.Readdirnames(removeBatch)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("list %s: %w", d.Name(), err)
 		}
-		if len(names) == 0 {
-			break
-		}
-		removed := false
-		for _, name := range names {
-			if name == last {
-				sawLast = true
-				continue
-			}
-			if err := r.one(d, name); err != nil {
-				return err
-			}
-			removed = true
-		}
-		// Reading on after removals may skip names on some file systems.
-		if removed {
-			if _, err := d.Seek(0, io.SeekStart); err != nil {
-				return fmt.Errorf("list %s: %w", d.Name(), err)
-			}
+		more = len(names) > 0
+		rest := slices.DeleteFunc(names, func(n string) bool { return n == last })
+		sawLast = sawLast || len(rest) < len(names)
+		if err := r.some(d, rest); err != nil {
+			return err
 		}
 	}
 	if sawLast {
@@ -82,6 +69,22 @@ func (r *remover) empty(d *os.File, last string) error {
 		}
 	}
 	return d.Sync()
+}
+
+// some removes entries and goes back to the beginning: reading on after removals may skip names on some file systems.
+func (r *remover) some(d *os.File, names []string) error {
+	for _, n := range names {
+		if err := r.one(d, n); err != nil {
+			return err
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if _, err := d.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("list %s: %w", d.Name(), err)
+	}
+	return nil
 }
 
 func (r *remover) one(d *os.File, name string) error {
@@ -99,7 +102,7 @@ func (r *remover) one(d *os.File, name string) error {
 	}
 	flags := 0
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		if uint64(st.Dev) != r.device {
+		if st.Dev != r.device {
 			return op.Permanent(op.CodeInvalid, "remove %s: another file system is mounted there", "Unmount it first.", full)
 		}
 		sub, err := safefs.OpenSub(d, name)

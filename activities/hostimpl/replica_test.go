@@ -9,10 +9,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
 )
 
 // TestStandbyAndPromotion copies an instance by a job, as a workflow would, runs the copy as a standby and promotes it.
@@ -22,26 +21,44 @@ func TestStandbyAndPromotion(t *testing.T) {
 	copyDir, port := filepath.Join(b.dir, "pg", "copy"), freePort(t)
 	must(b, host.FileMkdir, host.FileMkdirIn{Path: copyDir, Owner: testUser(t), MustBeEmpty: true})
 	j := must(b, host.JobStart, host.JobStartIn{CommandRunIn: host.CommandRunIn{
-		Program: s.bin + "/pg_basebackup", Args: []string{"-D", copyDir, "-R", "-X", "stream", "--checkpoint=fast", "--progress", "-h", s.socket, "-p", num(s.port), "-U", "postgres"},
+		Program: s.bin + "/pg_basebackup",
+		Args: []string{
+			"-D",
+			copyDir,
+			"-R",
+			"-X",
+			"stream",
+			"--checkpoint=fast",
+			"--progress",
+			"-h",
+			s.socket,
+			"-p",
+			num(s.port),
+			"-U",
+			"postgres",
+		},
 	}})
 	require.Equal(t, host.JobStatus{State: jobDone}, must(b, host.JobWait, j.Job))
 	must(b, host.JobCollect, j.Job)
 	auto, err := call(t.Context(), b, host.FileRead, host.FileReadIn{Path: copyDir + "/postgresql.auto.conf"})
 	require.NoError(t, err)
 	must(b, host.FileWrite, host.FileWriteIn{
-		Path: copyDir + "/postgresql.auto.conf", Content: append(auto.Content, []byte("port = "+num(port)+"\n")...), IfSHA256: auto.SHA256,
+		Path:     copyDir + "/postgresql.auto.conf",
+		Content:  append(auto.Content, []byte("port = "+num(port)+"\n")...),
+		IfSHA256: auto.SHA256,
 	})
 	standby := &server{bin: s.bin, data: copyDir, socket: s.socket, port: port}
 	t.Cleanup(func() {
-		_, _ = call(op.ContextWithRef(t.Context(), b.ref()), b, host.PGCtl, standby.ctl("stop", func(in *host.PGCtlIn) { in.Mode = "immediate" }))
+		_, _ = call(op.ContextWithRef(t.Context(), b.ref()), b, host.PGCtl,
+			standby.ctl("stop", func(in *host.PGCtlIn) { in.Mode = "immediate" }))
 	})
 	out := must(b, host.PGCtl, standby.ctl("start"))
 	require.Equal(t, "standby", out.Instance.Role)
-	in, err := call(t.Context(), b, host.InstanceInspect, host.InstanceInspectIn{DataDirectory: copyDir, Conn: ptr(standby.peer())})
+	in, err := call(t.Context(), b, host.InstanceInspect, host.InstanceInspectIn{DataDirectory: copyDir, Conn: new(standby.peer())})
 	require.NoError(t, err)
 	require.Equal(t, "standby", in.Role)
 	// The answer must come from the server that was meant.
-	_, err = call(t.Context(), b, host.InstanceInspect, host.InstanceInspectIn{DataDirectory: copyDir, Conn: ptr(s.peer())})
+	_, err = call(t.Context(), b, host.InstanceInspect, host.InstanceInspectIn{DataDirectory: copyDir, Conn: new(s.peer())})
 	wantCode(t, err, "other-instance")
 
 	ref := b.ref()
@@ -112,7 +129,7 @@ func TestRestartOfKilledAgent(t *testing.T) {
 		out, err := step(b, host.PGCtl, ref, in)
 		ch <- answer{out, err}
 	}()
-	closeConn(client)
+	closeConn(t.Context(), client)
 	got := <-ch
 	require.NoError(t, got.err)
 	require.True(t, got.out.Changed)

@@ -48,7 +48,12 @@ func (v *Verbs) fetchSecret(ctx context.Context, ref op.Secret, operation string
 }
 
 // writeSecrets makes the files; the caller removes them whatever happens after.
-func (v *Verbs) writeSecrets(ctx context.Context, prefix, operation string, refs map[string]host.SecretRef, u osUser) (s secretFiles, err error) {
+func (v *Verbs) writeSecrets(
+	ctx context.Context,
+	prefix, operation string,
+	refs map[string]host.SecretRef,
+	u osUser,
+) (s secretFiles, err error) {
 	if len(refs) == 0 {
 		return s, nil
 	}

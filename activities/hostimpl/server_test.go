@@ -5,10 +5,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
 )
 
 // TestLifeOfAnInstance creates, uses, controls and removes an instance, every changing step twice.
@@ -35,7 +34,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 	require.False(t, again.Changed)
 	require.Equal(t, pid, processOf(b, s))
 
-	in, err = call(t.Context(), b, host.InstanceInspect, host.InstanceInspectIn{DataDirectory: s.data, Conn: ptr(s.peer())})
+	in, err = call(t.Context(), b, host.InstanceInspect, host.InstanceInspectIn{DataDirectory: s.data, Conn: new(s.peer())})
 	require.NoError(t, err)
 	require.Equal(t, "postgresql", in.Edition)
 	require.Equal(t, pid, in.PID)
@@ -76,8 +75,6 @@ func TestLifeOfAnInstance(t *testing.T) {
 		t.Errorf("secret left behind: %s", e)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func secretLeftovers(t *testing.T, b *bench) []string {
 	t.Helper()
@@ -170,7 +167,7 @@ func TestSmartStopWithClients(t *testing.T) {
 	must(b, host.PGCtl, s.ctl("start"))
 	conn, err := b.v.connect(t.Context(), s.peer(), testOperation, nil)
 	require.NoError(t, err)
-	defer closeConn(conn)
+	defer closeConn(t.Context(), conn)
 	_, err = twice(b, host.PGCtl, s.ctl("stop", func(in *host.PGCtlIn) { in.Mode, in.WaitSeconds = "smart", 1 }))
 	f := wantCode(t, err, op.CodeTimeout)
 	require.Contains(t, f.Message, "1 clients")

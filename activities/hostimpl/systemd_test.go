@@ -10,10 +10,9 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
 )
 
 // withSystemd makes verbs that use systemd, on a machine whose services it runs.
@@ -44,7 +43,10 @@ func TestSystemdJob(t *testing.T) {
 	b := withSystemd(t)
 	// Names of units are the machine's, so the operation is one of this run alone.
 	ref := op.StepRef{Operation: uuid.NewString(), Step: "01-job-start", Object: "o", Fence: 1}
-	prog := b.script("prog", `echo begun; cat /proc/self/cgroup; while [ ! -e `+b.dir+`/go ]; do sleep 0.05; done; echo ended; exit 7`)
+	prog := b.script(
+		"prog",
+		`echo begun; cat /proc/self/cgroup; while [ ! -e `+b.dir+`/go ]; do sleep 0.05; done; echo ended; exit 7`,
+	)
 	in := host.JobStartIn{CommandRunIn: host.CommandRunIn{Program: prog, OKExitCodes: []int{7}}}
 	out, err := step(b, host.JobStart, ref, in)
 	require.NoError(t, err)
@@ -77,7 +79,13 @@ func TestSystemdServer(t *testing.T) {
 	s := b.newServer()
 	unit := "pgdrover-test-" + filepath.Base(b.dir) + ".service"
 	file := "/run/systemd/system/" + unit
-	text := fmt.Sprintf("[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nUser=%s\nExecStart=%s/postgres -D %s\nExecReload=/bin/kill -HUP $MAINPID\nKillSignal=SIGINT\nKillMode=mixed\n", testUser(t), s.bin, s.data)
+	text := fmt.Sprintf(
+		"[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nUser=%s\nExecStart=%s/postgres -D %s\n"+
+			"ExecReload=/bin/kill -HUP $MAINPID\nKillSignal=SIGINT\nKillMode=mixed\n",
+		testUser(t),
+		s.bin,
+		s.data,
+	)
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 	reload := func() {
 		out, err := exec.Command("systemctl", "daemon-reload").CombinedOutput()

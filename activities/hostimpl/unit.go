@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/hostimpl/facts"
+	"github.com/pgdrover/pgdrover/activities/hostimpl/proc"
 	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
@@ -44,7 +43,8 @@ func (v *Verbs) unitControl(ctx context.Context, at *attempt, in host.UnitContro
 // once more only for "restart", which callers that need it once guard by the server's process (pg-ctl does).
 func (v *Verbs) unitAction(ctx context.Context, unit, action string) (state string, err error) {
 	if !v.systemd() {
-		return "", op.Permanent("no-systemd", "%s unit %s: systemd does not run on this host", "Leave out the unit of the instance: pg_ctl is used then.", action, unit)
+		return "", op.Permanent("no-systemd", "%s unit %s: systemd does not run on this host",
+			"Leave out the unit of the instance: pg_ctl is used then.", action, unit)
 	}
 	conn, err := dbus.NewWithContext(ctx)
 	if err != nil {
@@ -76,7 +76,14 @@ func (v *Verbs) unitAction(ctx context.Context, unit, action string) (state stri
 	select {
 	case r := <-result:
 		if r != "done" {
-			return "", op.Permanent(op.CodeCommandError, "%s unit %s: systemd says %q", "Look at `systemctl status` and the journal of the unit.", action, unit, r)
+			return "", op.Permanent(
+				op.CodeCommandError,
+				"%s unit %s: systemd says %q",
+				"Look at `systemctl status` and the journal of the unit.",
+				action,
+				unit,
+				r,
+			)
 		}
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
@@ -92,18 +99,22 @@ func (v *Verbs) unitAction(ctx context.Context, unit, action string) (state stri
 	return state, nil
 }
 
-var errUnitTimeout = op.Permanent(op.CodeTimeout, "systemd did not finish in time", "Look at `systemctl status` and the journal of the unit.")
+var errUnitTimeout = op.Permanent(
+	op.CodeTimeout,
+	"systemd did not finish in time",
+	"Look at `systemctl status` and the journal of the unit.",
+)
 
 // unitLog returns the last lines that a unit logged, for the message of a failed start.
 func unitLog(ctx context.Context, unit string) string {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "/usr/bin/journalctl", "--no-pager", "-o", "cat", "-n", "20", "-u", unit).Output()
+	out, err := proc.Output(ctx, nil, []string{"LC_ALL=C"}, "/usr/bin/journalctl", "--no-pager", "-o", "cat", "-n", "20", "-u", unit)
 	if err != nil {
 		return ""
 	}
 	t := newTail(tailBytes)
-	_, _ = t.Write(out)
+	_, _ = t.Write([]byte(out))
 	return t.String()
 }
 

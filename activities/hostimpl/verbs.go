@@ -190,6 +190,9 @@ func (v *Verbs) fence(_ context.Context, _ *attempt, in host.FenceIn) (op.Nothin
 	return op.Nothing{}, v.fences.raise(in.Object, in.Fence)
 }
 
+// closeStream ends a step's output; that it may be incomplete is no fault of the step.
+func closeStream(s io.Closer) { _ = s.Close() }
+
 type noOutput struct{}
 
 func (noOutput) Stream(string, string, int) io.WriteCloser { return discard{} }

@@ -12,15 +12,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
-	"gopkg.in/yaml.v3"
-
-	"github.com/pgdrover/pgdrover/activities/hostimpl"
 	"github.com/pgdrover/pgdrover/internal/crashpoint"
 	"github.com/pgdrover/pgdrover/worker/agent"
+	"github.com/spf13/cobra"
 )
 
 // version is set by the build (-ldflags "-X main.version=...").
@@ -40,7 +36,11 @@ func main() {
 
 func command() *cobra.Command {
 	root := &cobra.Command{
-		Use: "pgdrover-agent", Short: "The pgdrover agent of a database host", SilenceUsage: true, SilenceErrors: true, Version: version,
+		Use:           "pgdrover-agent",
+		Short:         "The pgdrover agent of a database host",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version,
 	}
 	file := root.PersistentFlags().String("config", envOr("PGDROVER_AGENT_CONFIG", agent.DefaultConfigFile), "configuration file")
 	load := func() (agent.Config, error) {
@@ -49,10 +49,18 @@ func command() *cobra.Command {
 		cfg.Logger = cfg.MakeLogger(os.Stderr)
 		return cfg, err
 	}
-	root.AddCommand(runCommand(load), enrollCommand(load), factsCommand(load), policyCommand(load), jobRunnerCommand(), execServerCommand(load), &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },
-	})
+	root.AddCommand(
+		runCommand(load),
+		enrollCommand(load),
+		factsCommand(load),
+		policyCommand(load),
+		jobRunnerCommand(),
+		execServerCommand(load),
+		&cobra.Command{
+			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) },
+		},
+	)
 	return root
 }
 
@@ -88,9 +96,11 @@ func enrollCommand(load loader) *cobra.Command {
 	var tokenFile string
 	var force bool
 	cmd := &cobra.Command{
-		Use: "enroll [TOKEN]", Short: "Make this host known to the manager by a one-time token", Args: cobra.MaximumNArgs(1),
-		Long: "Make this host known to the manager by a one-time token.\n\nA token on the command line can be seen by other users of the host " +
-			"while the command runs; --token-file, PGDROVER_AGENT_TOKEN or standard input (TOKEN -) avoid that.",
+		Use:   "enroll [TOKEN]",
+		Short: "Make this host known to the manager by a one-time token",
+		Args:  cobra.MaximumNArgs(1),
+		Long: "Make this host known to the manager by a one-time token.\n\nA token on the command line can be seen by other users " +
+			"of the host while the command runs; --token-file, PGDROVER_AGENT_TOKEN or standard input (TOKEN -) avoid that.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := load()
 			if err != nil {
@@ -100,21 +110,12 @@ func enrollCommand(load loader) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			policy, err := hostimpl.LoadPolicy(cfg.PolicyFile)
+			id, err := agent.EnrollThis(cmd.Context(), cfg, token, force)
 			if err != nil {
 				return err
 			}
-			facts, err := agent.NewCollector(cfg, policy, nil).Facts(cmd.Context())
-			if err != nil {
-				return err
-			}
-			id, err := agent.Enroll(cmd.Context(), token, agent.EnrollOptions{
-				StateDir: cfg.StateDir, Gateway: cfg.Gateway, Hostname: facts.OS.Hostname, MachineID: facts.OS.MachineID, Version: version, Force: force,
-			})
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "enrolled as host %s; start the agent with `systemctl enable --now pgdrover-agent` or `pgdrover-agent run`\n", id)
+			fmt.Fprintf(cmd.OutOrStdout(), "enrolled as host %s; start the agent with `systemctl enable --now pgdrover-agent` "+
+				"or `pgdrover-agent run`\n", id)
 			return nil
 		},
 	}
@@ -153,13 +154,7 @@ func factsCommand(load loader) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			policy, err := hostimpl.LoadPolicy(cfg.PolicyFile)
-			if err != nil {
-				return err
-			}
-			// Nothing is kept: a look by hand must not need the agent's rights to its state.
-			cfg.StateDir = ""
-			facts, err := agent.NewCollector(cfg, policy, nil).Facts(cmd.Context())
+			facts, err := agent.Look(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
@@ -183,19 +178,11 @@ func policyCommand(load loader) *cobra.Command {
 			if len(args) == 1 {
 				file = args[0]
 			}
-			p, err := hostimpl.LoadPolicy(file)
+			text, err := agent.DescribePolicy(file)
 			if err != nil {
 				return err
 			}
-			out, err := yaml.Marshal(p)
-			if err != nil {
-				return fmt.Errorf("print policy: %w", err)
-			}
-			w := cmd.OutOrStdout()
-			if _, err := os.Stat(file); err != nil {
-				fmt.Fprintf(w, "# %s does not exist: this is the default\n", file)
-			}
-			fmt.Fprintf(w, "%s# folders of PostgreSQL programs found: %s\n", out, strings.Join(p.Folders(), ", "))
+			fmt.Fprint(cmd.OutOrStdout(), text)
 			return nil
 		},
 	})
@@ -204,24 +191,20 @@ func policyCommand(load loader) *cobra.Command {
 
 func jobRunnerCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: hostimpl.JobRunnerCommand + " FOLDER", Hidden: true, Args: cobra.ExactArgs(1),
-		Run: func(_ *cobra.Command, args []string) { os.Exit(hostimpl.RunJob(args[0])) },
+		Use: agent.JobRunnerCommand + " FOLDER", Hidden: true, Args: cobra.ExactArgs(1),
+		Run: func(cmd *cobra.Command, args []string) { os.Exit(agent.RunJob(cmd.Context(), args[0])) },
 	}
 }
 
 func execServerCommand(load loader) *cobra.Command {
 	return &cobra.Command{
-		Use: hostimpl.ExecServerCommand, Hidden: true, Args: cobra.NoArgs,
+		Use: agent.ExecServerCommand, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := load()
 			if err != nil {
 				return err
 			}
-			policy, err := hostimpl.LoadPolicy(cfg.PolicyFile)
-			if err != nil {
-				return err
-			}
-			return hostimpl.ExecServer(policy)
+			return agent.ExecServer(cfg)
 		},
 	}
 }

@@ -103,7 +103,11 @@ func TestQuote(t *testing.T) {
 	require.Equal(t, `'it''s'`, QuoteLiteral(`it's`))
 	require.Equal(t, ` E'a\\''b'`, QuoteLiteral(`a\'b`))
 	require.Equal(t, `'a\'b\\c d'`, QuoteConninfo(`a'b\c d`))
-	require.Equal(t, []string{"/usr/lib/postgresql/15/bin/postgres", "-D", "/srv/a b"}, SplitOptions(`/usr/lib/postgresql/15/bin/postgres "-D" "/srv/a b"`+"\n"))
+	require.Equal(
+		t,
+		[]string{"/usr/lib/postgresql/15/bin/postgres", "-D", "/srv/a b"},
+		SplitOptions(`/usr/lib/postgresql/15/bin/postgres "-D" "/srv/a b"`+"\n"),
+	)
 	require.Equal(t, []string{"x", "-D"}, SplitOptions(`x "-D" "open`))
 }
 
@@ -114,7 +118,12 @@ func TestScramVerifier(t *testing.T) {
 	require.NoError(t, err)
 	v, err := scramVerifier("pencil", salt)
 	require.NoError(t, err)
-	require.Equal(t, "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=", v)
+	require.Equal(
+		t,
+		"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="+
+			":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+		v,
+	)
 	a, err := ScramVerifier("x")
 	require.NoError(t, err)
 	b, err := ScramVerifier("x")

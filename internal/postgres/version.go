@@ -27,7 +27,9 @@ type Version struct {
 }
 
 // versionRule takes the first number after the product's name; packagers append their own in parentheses.
-var versionRule = regexp.MustCompile(`\((PostgreSQL|PostgresPro|Postgres Pro)[^)]*\)\s+([0-9]+(?:\.[0-9]+)*(?:devel|(?:alpha|beta|rc)[0-9]+)?)`)
+var versionRule = regexp.MustCompile(
+	`\((PostgreSQL|PostgresPro|Postgres Pro)[^)]*\)\s+([0-9]+(?:\.[0-9]+)*(?:devel|(?:alpha|beta|rc)[0-9]+)?)`,
+)
 
 // ParseVersionOutput reads the output of `postgres --version` (also of initdb and pg_ctl), e.g.
 // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)" or "postgres (PostgresPro) 16.4.1 (enterprise)".

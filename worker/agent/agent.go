@@ -21,12 +21,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/grpc"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/hostimpl"
 	"github.com/pgdrover/pgdrover/activities/hostimpl/facts"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"google.golang.org/grpc"
 )
 
 // flushTime is what the last output gets when the agent stops.
@@ -99,12 +98,22 @@ func newAgent(cfg Config) (*agent, error) {
 	if a.spool, err = openSpool(cfg.StateDir, a.log); err != nil {
 		return nil, err
 	}
-	a.gw = newGateway(a.address(), &http.Transport{TLSClientConfig: id.tlsConfig(), ForceAttemptHTTP2: true, DialContext: a.conns.dial})
+	a.gw = newGateway(a.address(),
+		&http.Transport{TLSClientConfig: id.tlsConfig(), ForceAttemptHTTP2: true, DialContext: a.conns.dial})
 	a.gw.onAnswer = a.heard
 	a.facts = NewCollector(cfg, policy, a.spool.dropped)
 	a.verbs = hostimpl.New(hostimpl.Config{
-		StateDir: cfg.StateDir, RuntimeDir: cfg.RuntimeDir, Policy: policy, DataRoot: cfg.DataRoot, Secrets: a, Output: a.output, Facts: a.facts,
-		Logger: a.log, JobRunner: cfg.JobRunner, NoSystemd: cfg.NoSystemd, Worked: cfg.worked(),
+		StateDir:   cfg.StateDir,
+		RuntimeDir: cfg.RuntimeDir,
+		Policy:     policy,
+		DataRoot:   cfg.DataRoot,
+		Secrets:    a,
+		Output:     a.output,
+		Facts:      a.facts,
+		Logger:     a.log,
+		JobRunner:  cfg.JobRunner,
+		NoSystemd:  cfg.NoSystemd,
+		Worked:     cfg.worked(),
 	})
 	return a, nil
 }
@@ -183,13 +192,14 @@ func lockState(dir string) (unlock func(), err error) {
 // Fetch gets a secret from the manager, under the grant of the operation.
 func (a *agent) Fetch(ctx context.Context, secretID, operation string) (string, error) {
 	var out host.SecretOut
-	err := a.gw.call(ctx, http.MethodPost, host.PathSecret, host.SecretIn{Secret: secretID, Operation: operation}, &out)
+	err := a.gw.post(ctx, host.PathSecret, host.SecretIn{Secret: secretID, Operation: operation}, &out)
 	var g *GatewayError
 	switch {
 	case err == nil:
 		return out.Value, nil
 	case errors.As(err, &g) && pointless(err):
-		return "", op.Permanent(op.CodeForbidden, "fetch a secret of the operation: %s", "The operation has no right to it any more; start it again.", g.Detail)
+		return "", op.Permanent(op.CodeForbidden, "fetch a secret of the operation: %s",
+			"The operation has no right to it any more; start it again.", g.Detail)
 	}
 	return "", op.Transient("manager-away", err)
 }

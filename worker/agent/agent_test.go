@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pgdrover/pgdrover/activities/host"
+	"github.com/pgdrover/pgdrover/workflows/op"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/proxy"
@@ -21,9 +23,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 	"go.temporal.io/server/temporaltest"
 	"google.golang.org/grpc"
-
-	"github.com/pgdrover/pgdrover/activities/host"
-	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 // runIn is the input of the test's own operation: one program on the host.
@@ -33,7 +32,13 @@ type runIn struct {
 }
 
 var runOperation = op.Define(op.Spec[runIn]{
-	Name: "test-run", Title: "Run", Doc: "Runs.", Group: "host", Target: op.TargetHost, Permission: "host.command", Risk: op.RiskChange,
+	Name:       "test-run",
+	Title:      "Run",
+	Doc:        "Runs.",
+	Group:      "host",
+	Target:     op.TargetHost,
+	Permission: "host.command",
+	Risk:       op.RiskChange,
 }, func(ctx workflow.Context, in runIn) (host.CommandRunOut, error) {
 	return host.CommandRun.Do(ctx, "run it", in.In)
 })
@@ -64,7 +69,7 @@ func newWorld(t *testing.T) *world {
 	s := grpc.NewServer()
 	workflowservice.RegisterWorkflowServiceServer(s, p)
 	w.g.grpc = s
-	w.dir, err = os.MkdirTemp("", "pgdrover")
+	w.dir, err = os.MkdirTemp("", "pgdrover") //nolint:usetesting // t.TempDir is closed to other users
 	require.NoError(t, err)
 	w.dir, err = filepath.EvalSymlinks(w.dir)
 	require.NoError(t, err)
@@ -102,9 +107,14 @@ func (w *world) start(program string) client.WorkflowRun {
 	id := uuid.Must(uuid.NewV7()).String()
 	in, err := json.Marshal(runIn{HostID: w.g.hostID.String(), In: host.CommandRunIn{Program: program}})
 	require.NoError(w.t, err)
-	run, err := w.c.ExecuteWorkflow(w.t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: op.ManagerQueue}, runOperation.Info().Name, op.Envelope{
-		Operation: id, Name: "test-run", HostID: w.g.hostID.String(), ObjectID: w.g.hostID.String(), Fence: 1, Input: in,
-	})
+	run, err := w.c.ExecuteWorkflow(
+		w.t.Context(),
+		client.StartWorkflowOptions{ID: id, TaskQueue: op.ManagerQueue},
+		runOperation.Info().Name,
+		op.Envelope{
+			Operation: id, Name: "test-run", HostID: w.g.hostID.String(), ObjectID: w.g.hostID.String(), Fence: 1, Input: in,
+		},
+	)
 	require.NoError(w.t, err)
 	return run
 }
@@ -238,9 +248,9 @@ func TestAgentRestart(t *testing.T) {
 	w.g.start()
 	w.g.enroll(filepath.Join(w.dir, "state"))
 	stop := running(t, w.agent())
-	run := w.start(w.script(`echo $$ >> ` + w.dir + `/out/all; [ -e ` + w.dir + `/go ] || exec sleep 600`))
 	require.NoError(t, os.Mkdir(w.dir+"/out", 0o777))
 	require.NoError(t, os.Chmod(w.dir+"/out", 0o777))
+	run := w.start(w.script(`go=$(ls ` + w.dir + `/go 2>/dev/null); echo $$ >> ` + w.dir + `/out/all; [ "$go" ] || exec sleep 600`))
 	eventually(t, "it runs", func() bool { _, err := os.Stat(w.dir + "/out/all"); return err == nil })
 	require.NoError(t, os.WriteFile(w.dir+"/go", nil, 0o644))
 	// Only one agent at a time works with the state.

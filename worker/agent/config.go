@@ -14,10 +14,9 @@ import (
 	"strconv"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"github.com/pgdrover/pgdrover/activities/hostimpl"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"gopkg.in/yaml.v3"
 )
 
 // DefaultConfigFile is where the package puts the configuration.
@@ -147,7 +146,12 @@ func (c *Config) defaults() {
 // Validate checks everything at once.
 func (c *Config) Validate() error {
 	var errs []error
-	dirs := map[string]string{"state_dir": c.StateDir, "runtime_dir": c.RuntimeDir, "policy_file": c.PolicyFile, "data_root": c.DataRoot}
+	dirs := map[string]string{
+		"state_dir":   c.StateDir,
+		"runtime_dir": c.RuntimeDir,
+		"policy_file": c.PolicyFile,
+		"data_root":   c.DataRoot,
+	}
 	for name, d := range dirs {
 		if d == "" || !filepath.IsAbs(d) || filepath.Clean(d) != d || d == "/" {
 			errs = append(errs, fmt.Errorf("%s: %q is no absolute, clean path", name, d))

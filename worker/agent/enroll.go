@@ -79,7 +79,7 @@ func Enroll(ctx context.Context, token string, o EnrollOptions) (string, error) 
 	defer c.close()
 	ctx, cancel := context.WithTimeout(ctx, enrollTimeout)
 	defer cancel()
-	if err := c.call(ctx, http.MethodPost, host.PathEnroll, in, &out); err != nil {
+	if err := c.post(ctx, host.PathEnroll, in, &out); err != nil {
 		return "", enrollError(t, err)
 	}
 	return out.HostID, storeEnrolled(o.StateDir, t, key, out)
@@ -109,7 +109,12 @@ func storeEnrolled(stateDir string, t host.EnrollmentToken, key string, out host
 		return fmt.Errorf("enrol: %w", errWrongAuthority)
 	}
 	s := storedIdentity{
-		HostID: out.HostID, Gateway: t.Gateway, Namespace: out.Namespace, Key: key, Certificate: out.CertificatePEM, Authority: out.AuthorityPEM,
+		HostID:      out.HostID,
+		Gateway:     t.Gateway,
+		Namespace:   out.Namespace,
+		Key:         key,
+		Certificate: out.CertificatePEM,
+		Authority:   out.AuthorityPEM,
 	}
 	if _, _, err := s.parse(); err != nil {
 		return fmt.Errorf("enrol: the manager's answer does not fit: %w", err)
@@ -125,8 +130,7 @@ func storeEnrolled(stateDir string, t host.EnrollmentToken, key string, out host
 
 // enrollError says what to do about it.
 func enrollError(t host.EnrollmentToken, err error) error {
-	var g *GatewayError
-	if errors.As(err, &g) {
+	if g, ok := errors.AsType[*GatewayError](err); ok {
 		return fmt.Errorf("enrol: the manager refused: %s (%s)", g.Detail, g.Code)
 	}
 	if errors.Is(err, errWrongAuthority) {

@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/internal/pki"
+	"github.com/stretchr/testify/require"
 )
 
 func encodeToken(t *testing.T, v host.EnrollmentToken) string {
@@ -31,7 +30,8 @@ func TestEnroll(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "state")
 	token := g.token()
 	// A token copied from a mail has line breaks in it.
-	id, err := Enroll(t.Context(), " "+token[:20]+"\n  "+token[20:]+"\n", EnrollOptions{StateDir: dir, Hostname: "db1", MachineID: "m1", Version: "1.2"})
+	id, err := Enroll(t.Context(), " "+token[:20]+"\n  "+token[20:]+"\n",
+		EnrollOptions{StateDir: dir, Hostname: "db1", MachineID: "m1", Version: "1.2"})
 	require.NoError(t, err)
 	require.Equal(t, g.hostID.String(), id)
 	in := g.enrolled[0]
@@ -68,7 +68,8 @@ func TestEnrollErrors(t *testing.T) {
 	}
 	require.ErrorContains(t, enroll("garbage"), "copy it again")
 	require.ErrorContains(t, enroll(g.token()[:50]), "copy it again")
-	require.ErrorContains(t, enroll(g.token(func(x *host.EnrollmentToken) { x.ExpiresAt = time.Now().Add(-time.Minute) })), "expired")
+	require.ErrorContains(t, enroll(g.token(func(x *host.EnrollmentToken) { x.ExpiresAt = time.Now().Add(-time.Minute) })),
+		"expired")
 	require.Zero(t, g.count(host.PathEnroll), "nothing was sent")
 
 	g.refuse(host.PathEnroll, &GatewayError{Status: 403, Code: "token-used", Detail: "This enrolment token has been used."})
@@ -103,10 +104,14 @@ func TestAgentCannotPoseAsGateway(t *testing.T) {
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}})
 	require.NoError(t, err)
 	seen := make(chan struct{}, 1)
-	s := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen <- struct{}{} })}
+	s := &http.Server{
+		ReadHeaderTimeout: time.Second,
+		Handler:           http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen <- struct{}{} }),
+	}
 	go func() { _ = s.Serve(l) }()
 	t.Cleanup(func() { _ = s.Close() })
-	_, err = Enroll(t.Context(), g.token(func(x *host.EnrollmentToken) { x.Gateway = l.Addr().String() }), EnrollOptions{StateDir: t.TempDir()})
+	_, err = Enroll(t.Context(), g.token(func(x *host.EnrollmentToken) { x.Gateway = l.Addr().String() }),
+		EnrollOptions{StateDir: t.TempDir()})
 	require.ErrorContains(t, err, "not signed by")
 	require.Empty(t, seen)
 }
@@ -147,14 +152,23 @@ func TestConfig(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "agent.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("state_dir: /srv/state\ndata_directories: [/srv/pg]\nlog_level: debug\n"), 0o600))
-	c, err := LoadConfig(file, []string{"PGDROVER_AGENT_LOG_LEVEL=warn", "PGDROVER_AGENT_IGNORE_DATA_DIRECTORIES=/a, /b", "PGDROVER_AGENT_NO_SYSTEMD=true", "HOME=/x"})
+	c, err := LoadConfig(
+		file,
+		[]string{
+			"PGDROVER_AGENT_LOG_LEVEL=warn",
+			"PGDROVER_AGENT_IGNORE_DATA_DIRECTORIES=/a, /b",
+			"PGDROVER_AGENT_NO_SYSTEMD=true",
+			"HOME=/x",
+		},
+	)
 	require.NoError(t, err)
 	require.Equal(t, "/srv/state", c.StateDir)
 	require.Equal(t, "warn", c.LogLevel)
 	require.Equal(t, []string{"/a", "/b"}, c.IgnoreDataDirectories)
 	require.True(t, c.NoSystemd)
 
-	_, err = LoadConfig(file, []string{"PGDROVER_AGENT_LOG_LEVEL=loud", "PGDROVER_AGENT_GATEWAY=nowhere", "PGDROVER_AGENT_DATA_ROOT=relative"})
+	_, err = LoadConfig(file,
+		[]string{"PGDROVER_AGENT_LOG_LEVEL=loud", "PGDROVER_AGENT_GATEWAY=nowhere", "PGDROVER_AGENT_DATA_ROOT=relative"})
 	for _, want := range []string{"log_level", "gateway", "data_root"} {
 		require.ErrorContains(t, err, want)
 	}
@@ -185,6 +199,7 @@ func TestGatewayThatIsNone(t *testing.T) {
 	}()
 	t.Cleanup(func() { _ = l.Close() })
 	g := newFakeGateway(t)
-	_, err = Enroll(t.Context(), g.token(func(x *host.EnrollmentToken) { x.Gateway = l.Addr().String() }), EnrollOptions{StateDir: t.TempDir()})
+	_, err = Enroll(t.Context(), g.token(func(x *host.EnrollmentToken) { x.Gateway = l.Addr().String() }),
+		EnrollOptions{StateDir: t.TempDir()})
 	require.ErrorContains(t, err, "reach the gateway")
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -36,7 +37,8 @@ var refusedCodes = []string{"revoked", "certificate-revoked", "certificate-unkno
 // refused tells that the manager no longer knows this agent.
 func refused(err error) bool {
 	var g *GatewayError
-	return errors.As(err, &g) && (g.Status == http.StatusUnauthorized || g.Status == http.StatusForbidden) && slices.Contains(refusedCodes, g.Code)
+	return errors.As(err, &g) && (g.Status == http.StatusUnauthorized || g.Status == http.StatusForbidden) &&
+		slices.Contains(refusedCodes, g.Code)
 }
 
 // pointless tells that the same request will never succeed.
@@ -66,16 +68,21 @@ func newGateway(address string, tr *http.Transport) *gateway {
 	tr.MaxIdleConns, tr.IdleConnTimeout, tr.TLSHandshakeTimeout = 4, 90*time.Second, 10*time.Second
 	tr.Proxy = nil
 	return &gateway{
-		base: "https://" + address, transport: tr, onAnswer: func(error) {},
-		client: &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		base:      "https://" + address,
+		transport: tr,
+		onAnswer:  func(error) {},
+		client: &http.Client{
+			Transport:     tr,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	}
 }
 
 func (g *gateway) close() { g.transport.CloseIdleConnections() }
 
-// call sends JSON and reads JSON; out may be nil.
-func (g *gateway) call(ctx context.Context, method, path string, in, out any) error {
-	_, err := g.callWith(ctx, method, path, nil, in, out)
+// post sends JSON and reads JSON; out may be nil.
+func (g *gateway) post(ctx context.Context, path string, in, out any) error {
+	_, err := g.callWith(ctx, http.MethodPost, path, nil, in, out)
 	return err
 }
 
@@ -94,15 +101,13 @@ func (g *gateway) callWith(ctx context.Context, method, path string, header http
 	if err != nil {
 		return 0, fmt.Errorf("call %s: %w", path, err)
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := g.client.Do(req)
 	if err != nil {
 		return 0, fmt.Errorf("call %s: %w", path, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	err = answer(resp, out)
 	g.calls.Add(1)
 	g.onAnswer(err)

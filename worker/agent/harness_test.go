@@ -14,10 +14,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/internal/pki"
+	"github.com/stretchr/testify/require"
 )
 
 // fakeGateway is the manager's side of the protocol, over real TLS with the real authority.
@@ -53,9 +52,18 @@ func newFakeGateway(t *testing.T) *fakeGateway {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	g := &fakeGateway{
-		t: t, authority: a, address: l.Addr().String(), hostID: uuid.Must(uuid.NewV7()), life: time.Hour, answer: map[string]*GatewayError{},
-		namespace: "default", output: map[string][]byte{}, secrets: map[string]string{}, serials: map[string]bool{}, calls: map[string]int{},
-		config: host.AgentConfig{FactsIntervalSeconds: 60, Etag: "1"},
+		t:         t,
+		authority: a,
+		address:   l.Addr().String(),
+		hostID:    uuid.Must(uuid.NewV7()),
+		life:      time.Hour,
+		answer:    map[string]*GatewayError{},
+		namespace: "default",
+		output:    map[string][]byte{},
+		secrets:   map[string]string{},
+		serials:   map[string]bool{},
+		calls:     map[string]int{},
+		config:    host.AgentConfig{FactsIntervalSeconds: 60, Etag: "1"},
 	}
 	require.NoError(t, l.Close())
 	t.Cleanup(g.stop)
@@ -179,7 +187,10 @@ func (g *fakeGateway) sign(csr string) host.EnrollOut {
 		return host.EnrollOut{}
 	}
 	return host.EnrollOut{
-		HostID: g.hostID.String(), CertificatePEM: pki.EncodeCertificate(cert), AuthorityPEM: g.authority.CertificatePEM(), Namespace: g.namespace,
+		HostID:         g.hostID.String(),
+		CertificatePEM: pki.EncodeCertificate(cert),
+		AuthorityPEM:   g.authority.CertificatePEM(),
+		Namespace:      g.namespace,
 	}
 }
 
@@ -214,7 +225,11 @@ func (g *fakeGateway) reported() []host.Report {
 // token makes an enrolment token of this gateway.
 func (g *fakeGateway) token(change ...func(*host.EnrollmentToken)) string {
 	t := host.EnrollmentToken{
-		Gateway: g.address, Fingerprint: g.authority.Fingerprint(), Secret: "one-time", HostID: g.hostID.String(), ExpiresAt: time.Now().Add(time.Hour),
+		Gateway:     g.address,
+		Fingerprint: g.authority.Fingerprint(),
+		Secret:      "one-time",
+		HostID:      g.hostID.String(),
+		ExpiresAt:   time.Now().Add(time.Hour),
 	}
 	for _, f := range change {
 		f(&t)

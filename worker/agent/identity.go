@@ -24,7 +24,9 @@ import (
 const identityFile = "identity"
 
 // ErrNotEnrolled says that the host has no identity yet.
-var ErrNotEnrolled = errors.New("this host is not enrolled: make a token for it in pgdrover and run `pgdrover-agent enroll TOKEN`")
+var ErrNotEnrolled = errors.New(
+	"this host is not enrolled: make a token for it in pgdrover and run `pgdrover-agent enroll TOKEN`",
+)
 
 // storedIdentity is one file, so that key, certificate and authority change together or not at all.
 type storedIdentity struct {
@@ -249,7 +251,9 @@ func pinnedConfig(fingerprint string) *tls.Config {
 	}
 }
 
-var errWrongAuthority = errors.New("the gateway belongs to another authority than the token: it is not the manager that made the token")
+var errWrongAuthority = errors.New(
+	"the gateway belongs to another authority than the token: it is not the manager that made the token",
+)
 
 func fingerprintOf(c *x509.Certificate) string {
 	h := sha256.Sum256(c.Raw)

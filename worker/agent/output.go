@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -211,6 +210,6 @@ func (u *uploader) flush(ctx context.Context) {
 
 func sendOutput(g *gateway) func(context.Context, *host.OutputChunk) error {
 	return func(ctx context.Context, c *host.OutputChunk) error {
-		return g.call(ctx, http.MethodPost, host.PathOutput, c, nil)
+		return g.post(ctx, host.PathOutput, c, nil)
 	}
 }

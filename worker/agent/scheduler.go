@@ -184,7 +184,7 @@ func (a *agent) remember(list []host.Instance) {
 // sendReports delivers a batch and takes in who else holds our instances.
 func (a *agent) sendReports(ctx context.Context, batch []host.Report) error {
 	var out host.ReportsOut
-	if err := a.gw.call(ctx, http.MethodPost, host.PathReports, host.ReportsIn{Reports: batch}, &out); err != nil {
+	if err := a.gw.post(ctx, host.PathReports, host.ReportsIn{Reports: batch}, &out); err != nil {
 		return err
 	}
 	if !reflect.DeepEqual(out.Conflicts, a.conflicts) {
@@ -224,7 +224,7 @@ func (a *agent) renewNow(ctx context.Context) error {
 		return err
 	}
 	var out host.EnrollOut
-	if err := a.gw.call(ctx, http.MethodPost, host.PathRenew, host.RenewIn{CSRPEM: csr}, &out); err != nil {
+	if err := a.gw.post(ctx, host.PathRenew, host.RenewIn{CSRPEM: csr}, &out); err != nil {
 		return err
 	}
 	if out.HostID != a.id.get().HostID {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
+	"github.com/pgdrover/pgdrover/workflows/op"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	sdklog "go.temporal.io/sdk/log"
@@ -15,9 +17,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
-
-	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
-	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 const (
@@ -90,7 +89,12 @@ func (a *agent) temporalOptions() client.Options {
 				grpc.WithChainUnaryInterceptor(a.lostPolls),
 				// The default waits up to two minutes, which is too long for a gateway that was restarted.
 				grpc.WithConnectParams(grpc.ConnectParams{
-					Backoff:           grpcbackoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},
+					Backoff: grpcbackoff.Config{
+						BaseDelay:  200 * time.Millisecond,
+						Multiplier: 1.6,
+						Jitter:     0.2,
+						MaxDelay:   5 * time.Second,
+					},
 					MinConnectTimeout: dialTimeout,
 				}),
 			},
@@ -194,7 +198,10 @@ type hook struct {
 	agent *agent
 }
 
-func (h *hook) InterceptActivity(ctx context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+func (h *hook) InterceptActivity(
+	ctx context.Context,
+	next interceptor.ActivityInboundInterceptor,
+) interceptor.ActivityInboundInterceptor {
 	i := &hookInbound{agent: h.agent}
 	i.Next = next
 	return i
@@ -213,7 +220,8 @@ func (h *hookInbound) ExecuteActivity(ctx context.Context, in *interceptor.Execu
 	}
 	out, err := h.Next.ExecuteActivity(ctx, in)
 	if isStep {
-		log := h.agent.log.With("operation", ref.Operation, "step", ref.Step, "seconds", time.Since(begun).Round(time.Millisecond).Seconds())
+		log := h.agent.log.With("operation", ref.Operation, "step", ref.Step, "seconds",
+			time.Since(begun).Round(time.Millisecond).Seconds())
 		if err != nil && !errors.Is(err, context.Canceled) {
 			log.Info("step failed", "error", err)
 		} else {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 )
 
@@ -62,7 +61,13 @@ type spool struct {
 }
 
 func openSpool(stateDir string, log *slog.Logger) (*spool, error) {
-	s := &spool{dir: filepath.Join(stateDir, spoolDir), log: log, wake: make(chan struct{}, 1), max: maxSpooled, maxSize: maxSpooledBytes}
+	s := &spool{
+		dir:     filepath.Join(stateDir, spoolDir),
+		log:     log,
+		wake:    make(chan struct{}, 1),
+		max:     maxSpooled,
+		maxSize: maxSpooledBytes,
+	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
@@ -184,10 +189,7 @@ func (s *spool) add(r host.Report) error {
 // bound drops until the spool fits: the oldest full report that is not the newest of all, else the oldest report.
 func (s *spool) bound() {
 	for len(s.entries) > 1 && (len(s.entries) > s.max || s.bytes > s.maxSize) {
-		i := slices.IndexFunc(s.entries[:len(s.entries)-1], func(e entry) bool { return e.facts })
-		if i < 0 {
-			i = 0
-		}
+		i := max(slices.IndexFunc(s.entries[:len(s.entries)-1], func(e entry) bool { return e.facts }), 0)
 		s.remove(i)
 		s.meta.Dropped++
 		if err := s.writeMeta(); err != nil {
@@ -334,7 +336,7 @@ func (b *backoff) wait(ctx context.Context, err error, what string) {
 		return
 	}
 	if time.Since(b.logged) > logEvery {
-		b.log.Warn(what, "error", err)
+		b.log.Warn("waiting for the gateway", "because", what, "error", err)
 		b.logged = time.Now()
 	}
 	b.failed = true

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
+	"github.com/stretchr/testify/require"
 )
 
 func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -3,7 +3,6 @@ package facts
 import (
 	"context"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgdrover/pgdrover/activities/host"
+	"github.com/pgdrover/pgdrover/activities/hostimpl/proc"
 	"github.com/pgdrover/pgdrover/internal/postgres"
 )
 
@@ -78,21 +78,24 @@ func (b *binaries) at(ctx context.Context, dir string) (host.Binaries, bool) {
 func (b *binaries) ask(ctx context.Context, program string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "--version")
-	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/bin:/bin"}
-	cmd.Dir = "/"
-	// Not as root: the program belongs to a package, but it needs no rights to tell its version.
-	if os.Geteuid() == 0 {
-		if u, err := user.Lookup(b.user); err == nil {
-			uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
-			gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-			if err1 == nil && err2 == nil {
-				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-			}
-		}
+	return proc.Output(ctx, b.credential(), []string{"LC_ALL=C", "PATH=/usr/bin:/bin"}, program, "--version")
+}
+
+// credential is not root's: the program belongs to a package, but it needs no rights to tell its version.
+func (b *binaries) credential() *syscall.Credential {
+	if os.Geteuid() != 0 {
+		return nil
 	}
-	out, err := cmd.Output()
-	return string(out), err
+	u, err := user.Lookup(b.user)
+	if err != nil {
+		return nil
+	}
+	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
 func source(dir, version string) string {

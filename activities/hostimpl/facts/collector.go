@@ -14,13 +14,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/load"
 	"github.com/shirou/gopsutil/v4/mem"
 	"golang.org/x/sys/unix"
-
-	"github.com/pgdrover/pgdrover/activities/host"
 )
 
 // Options say what to look for.
@@ -85,7 +84,14 @@ func New(o Options) *Collector {
 
 // Facts collects everything.
 func (c *Collector) Facts(ctx context.Context) (host.Facts, error) {
-	f := host.Facts{CollectedAt: time.Now().UTC(), Agent: c.agent(), OS: c.os(), CPU: cpuFacts(ctx), Memory: memory(ctx), Disks: disks(ctx)}
+	f := host.Facts{
+		CollectedAt: time.Now().UTC(),
+		Agent:       c.agent(),
+		OS:          c.os(),
+		CPU:         cpuFacts(ctx),
+		Memory:      memory(ctx),
+		Disks:       disks(ctx),
+	}
 	f.Binaries = c.binaries.list(ctx, c.o.Folders())
 	f.Instances = c.Discover(ctx)
 	c.sizes.fill(ctx, f.Instances)
@@ -94,7 +100,11 @@ func (c *Collector) Facts(ctx context.Context) (host.Facts, error) {
 
 func (c *Collector) agent() host.AgentFacts {
 	a := host.AgentFacts{
-		Version: c.o.Version, Capabilities: c.o.Capabilities, Systemd: c.o.Systemd, InstanceOSUser: c.o.InstanceOSUser, DataRoot: c.o.DataRoot,
+		Version:        c.o.Version,
+		Capabilities:   c.o.Capabilities,
+		Systemd:        c.o.Systemd,
+		InstanceOSUser: c.o.InstanceOSUser,
+		DataRoot:       c.o.DataRoot,
 	}
 	if c.o.Dropped != nil {
 		a.DroppedReports = c.o.Dropped()
@@ -246,7 +256,8 @@ func (c *Collector) spelling(dir string) (string, bool) {
 // reported tells whether a data directory is this agent's business.
 func (c *Collector) reported(dir string) bool {
 	within := func(list []string) bool {
-		return slices.ContainsFunc(list, func(f string) bool { return dir == f || strings.HasPrefix(dir, strings.TrimSuffix(f, "/")+"/") })
+		return slices.ContainsFunc(list,
+			func(f string) bool { return dir == f || strings.HasPrefix(dir, strings.TrimSuffix(f, "/")+"/") })
 	}
 	return !within(c.o.IgnoreDirs) && (len(c.o.OnlyUnder) == 0 || within(c.o.OnlyUnder))
 }

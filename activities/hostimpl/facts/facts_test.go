@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
+	"github.com/stretchr/testify/require"
 )
 
 // cluster makes the few files by which a data directory is known.
@@ -82,7 +81,11 @@ func TestConfiguredPort(t *testing.T) {
 	dir := t.TempDir()
 	cluster(t, dir, 1)
 	c := collector(t, dir)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "postgresql.conf"), []byte("#port = 1\nport = 5440 # (change requires restart)\nport 5441\n"), 0o600))
+	require.NoError(
+		t,
+		os.WriteFile(filepath.Join(dir, "postgresql.conf"), []byte("#port = 1\nport = 5440 # (change requires restart)\nport 5441\n"),
+			0o600),
+	)
 	require.Equal(t, 5441, c.Look(dir).Port)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "postgresql.auto.conf"), []byte("port = '5442'\n"), 0o600))
 	require.Equal(t, 5442, c.Look(dir).Port)

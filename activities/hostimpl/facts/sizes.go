@@ -90,27 +90,38 @@ func dirSize(ctx context.Context, dir string) int64 {
 			roots = append(roots, real(l))
 		}
 	}
-	var bytes int64
-	files := 0
+	w := walk{ctx: ctx}
 	for _, root := range roots {
 		// Files vanish while we walk: an error is only one file less.
-		_ = filepath.WalkDir(root, func(_ string, e fs.DirEntry, err error) error {
-			if ctx.Err() != nil {
-				return fs.SkipAll
-			}
-			if err != nil {
-				return nil //nolint:nilerr // see above
-			}
-			if fi, err := e.Info(); err == nil {
-				if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-					bytes += st.Blocks * 512
-				}
-			}
-			if files++; files%sizeBatch == 0 {
-				time.Sleep(sizePause)
-			}
-			return nil
-		})
+		_ = filepath.WalkDir(root, w.visit)
 	}
-	return bytes
+	return w.bytes
+}
+
+// walk adds up files, with pauses so that it is not felt.
+type walk struct {
+	ctx   context.Context //nolint:containedctx // a WalkDirFunc has no other way to it
+	bytes int64
+	files int
+}
+
+func (w *walk) visit(_ string, e fs.DirEntry, err error) error {
+	if w.ctx.Err() != nil {
+		return fs.SkipAll
+	}
+	if err != nil {
+		return nil //nolint:nilerr // a file that vanished
+	}
+	if fi, err := e.Info(); err == nil {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			w.bytes += st.Blocks * 512
+		}
+	}
+	if w.files++; w.files%sizeBatch == 0 {
+		select {
+		case <-time.After(sizePause):
+		case <-w.ctx.Done():
+		}
+	}
+	return nil
 }

@@ -78,7 +78,7 @@ func OpenDir(path string) (*os.File, error) {
 			continue
 		}
 		next, err := unix.Openat(fd, part, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		if err != nil {
 			return nil, fmt.Errorf("open directory %s: %w", path, linkError(err))
 		}
