@@ -231,7 +231,8 @@ func TestCommandOfKilledAgent(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			ref := b.ref()
-			prog := b.script("prog", `second=$(ls `+b.dir+`/pids/second 2>/dev/null); echo $$ >> `+b.dir+`/pids/all; [ "$second" ] || sleep 600`)
+			prog := b.script("prog", `second=$(ls `+b.dir+`/pids/second 2>/dev/null); echo $$ >> `+b.dir+`/pids/all
+[ "$second" ] || sleep 600`)
 			require.NoError(t, os.Mkdir(b.dir+"/pids", 0o777))
 			require.NoError(t, os.Chmod(b.dir+"/pids", 0o777))
 			in := host.CommandRunIn{Program: prog}
