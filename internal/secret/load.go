@@ -71,7 +71,7 @@ func readFile(file string) ([]byte, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("read master key: %s may be read by others; chmod 600 it", file)
 	}
-	text, err := os.ReadFile(file) //nolint:gosec // the administrator names the file
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
 	}

@@ -21,7 +21,7 @@ func TestSealedValueOpensOnlyInItsPlace(t *testing.T) {
 	id := uuid.New()
 	version, sealed, err := s.Seal([]byte("hunter2"), AAD(id))
 	require.NoError(t, err)
-	require.EqualValues(t, 1, version)
+	require.Equal(t, 1, version)
 	require.NotContains(t, string(sealed), "hunter2")
 
 	plain, err := s.Open(version, sealed, AAD(id))
@@ -50,7 +50,7 @@ func TestRotationKeepsOldValuesReadable(t *testing.T) {
 	require.Equal(t, "v", string(plain))
 	newVersion, _, err := both.Seal([]byte("v"), nil)
 	require.NoError(t, err)
-	require.EqualValues(t, 2, newVersion)
+	require.Equal(t, 2, newVersion)
 
 	only, err := New(2, map[int][]byte{2: testKey(2)})
 	require.NoError(t, err)
@@ -75,7 +75,7 @@ func TestLoadFromFile(t *testing.T) {
 
 	s, err := Load(Config{File: file})
 	require.NoError(t, err)
-	require.EqualValues(t, 1, s.Version())
+	require.Equal(t, 1, s.Version())
 
 	require.NoError(t, os.Chmod(file, 0o644))
 	_, err = Load(Config{File: file})

@@ -6,9 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/pgdrover/pgdrover/db/gen"
+	"golang.org/x/time/rate"
 )
 
 const (

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
@@ -29,7 +28,8 @@ const (
 )
 
 // ErrMasterKey means that the given master key is not the one the repository's secrets are sealed under.
-var ErrMasterKey = errors.New("the master key is not the one this repository was set up with; give the right key file or environment variable")
+var ErrMasterKey = errors.New("the master key is not the one this repository was set up with: " +
+	"give the right key file or environment variable")
 
 // Keys are what all gateways of an installation share.
 type Keys struct {
@@ -148,7 +148,7 @@ func keepSecret(ctx context.Context, q *gen.Queries, sealer *secret.Sealer, purp
 	if err != nil {
 		return id, fmt.Errorf("seal %s: %w", purpose, err)
 	}
-	p := gen.InsertSecretParams{ID: id, Purpose: purpose, KeyVersion: int32(version), Sealed: sealed} //nolint:gosec // small
+	p := gen.InsertSecretParams{ID: id, Purpose: purpose, KeyVersion: int32(version), Sealed: sealed}
 	if err := q.InsertSecret(ctx, p); err != nil {
 		return id, fmt.Errorf("keep %s: %w", purpose, err)
 	}
@@ -207,7 +207,7 @@ func Invite(authority *pki.Authority, gatewayAddress string, hostID uuid.UUID, t
 		Gateway: gatewayAddress, Fingerprint: authority.Fingerprint(), Secret: text,
 		HostID: hostID.String(), ExpiresAt: time.Now().Add(ttl).UTC().Truncate(time.Second),
 	}
-	raw, err := json.Marshal(token)
+	raw, err := json.Marshal(token) //nolint:gosec // the token is what the person is given
 	if err != nil {
 		return Invitation{}, fmt.Errorf("write enrolment token: %w", err)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pgdrover/pgdrover/activities/host"
+	"github.com/pgdrover/pgdrover/internal/pki"
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
@@ -19,9 +21,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
-
-	"github.com/pgdrover/pgdrover/activities/host"
-	"github.com/pgdrover/pgdrover/internal/pki"
 )
 
 func codeOf(err error) codes.Code { return status.Code(err) }
@@ -33,9 +32,9 @@ func TestWhatAnAgentMayCall(t *testing.T) {
 	c := a.temporal(t)
 	ctx := t.Context()
 
-	_, err := c.GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{})
+	_, err := c.GetSystemInfo(ctx, &systemInfoReq{})
 	require.NoError(t, err)
-	ns, err := c.DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: "somebody-elses"})
+	ns, err := c.DescribeNamespace(ctx, &namespaceReq{Namespace: "somebody-elses"})
 	require.NoError(t, err)
 	require.Equal(t, "default", ns.GetNamespaceInfo().GetName(), "the namespace is forced")
 	require.True(t, ns.GetNamespaceInfo().GetCapabilities().GetWorkerPollCompleteOnShutdown())
@@ -52,7 +51,7 @@ func TestWhatAnAgentMayCall(t *testing.T) {
 			return err
 		},
 		"poll without a queue": func() error {
-			_, err := c.PollActivityTaskQueue(ctx, &workflowservice.PollActivityTaskQueueRequest{Identity: "s"})
+			_, err := c.PollActivityTaskQueue(ctx, &pollReq{Identity: "s"})
 			return err
 		},
 		"poll without an identity": func() error {
@@ -60,7 +59,9 @@ func TestWhatAnAgentMayCall(t *testing.T) {
 			return err
 		},
 		"workflow poll": func() error {
-			_, err := c.PollWorkflowTaskQueue(ctx, &workflowservice.PollWorkflowTaskQueueRequest{TaskQueue: &taskqueuepb.TaskQueue{Name: a.queue()}})
+			_, err := c.PollWorkflowTaskQueue(ctx, &workflowservice.PollWorkflowTaskQueueRequest{
+				TaskQueue: &taskqueuepb.TaskQueue{Name: a.queue()},
+			})
 			return err
 		},
 		"nexus poll": func() error {
@@ -116,13 +117,13 @@ func TestWhatAnAgentMayCall(t *testing.T) {
 			return err
 		},
 		"worker heartbeat of another queue": func() error {
-			_, err := c.RecordWorkerHeartbeat(ctx, &workflowservice.RecordWorkerHeartbeatRequest{
+			_, err := c.RecordWorkerHeartbeat(ctx, &workerHeartbeatReq{
 				WorkerHeartbeat: []*workerpb.WorkerHeartbeat{{TaskQueue: b.queue()}},
 			})
 			return err
 		},
 		"shutdown of another queue's worker": func() error {
-			_, err := c.ShutdownWorker(ctx, &workflowservice.ShutdownWorkerRequest{TaskQueue: b.queue(), WorkerInstanceKey: "x"})
+			_, err := c.ShutdownWorker(ctx, &shutdownReq{TaskQueue: b.queue(), WorkerInstanceKey: "x"})
 			return err
 		},
 	}
@@ -133,7 +134,8 @@ func TestWhatAnAgentMayCall(t *testing.T) {
 	require.Equal(t, codes.PermissionDenied, codeOf(err), "another service")
 
 	eventually(t, 5*time.Second, "refusals are audited", func() bool {
-		return f.auditCount(t, "result = 'refused' AND target_id = $1 AND detail->>'call' = 'StartWorkflowExecution'", a.id.String()) == 1
+		where := "result = 'refused' AND target_id = $1 AND detail->>'call' = 'StartWorkflowExecution'"
+		return f.auditCount(t, where, a.id.String()) == 1
 	})
 }
 
@@ -161,11 +163,11 @@ func TestStrangersAndForeignCertificates(t *testing.T) {
 		RootCAs: a.pool, MinVersion: tls.VersionTLS13,
 	})))
 	require.NoError(t, err)
-	defer anonymous.Close()
+	t.Cleanup(func() { require.NoError(t, anonymous.Close()) })
 	c := workflowservice.NewWorkflowServiceClient(anonymous)
 	_, err = c.PollActivityTaskQueue(t.Context(), pollRequest(stranger.queue(), "s"))
 	require.Equal(t, codes.Unauthenticated, codeOf(err))
-	_, err = c.GetSystemInfo(t.Context(), &workflowservice.GetSystemInfoRequest{})
+	_, err = c.GetSystemInfo(t.Context(), &systemInfoReq{})
 	require.Equal(t, codes.Unauthenticated, codeOf(err))
 	for _, path := range []string{host.PathRenew, host.PathReports, host.PathSecret, host.PathOutput} {
 		status, code := post(t, f.client(nil), f.addr, path, struct{}{}, nil)
@@ -182,7 +184,7 @@ func TestStrangersAndForeignCertificates(t *testing.T) {
 	foreign := &agent{id: a.id, pool: a.pool, addr: f.addr, cert: tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	_, err = foreign.temporal(t).GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{})
+	_, err = foreign.temporal(t).GetSystemInfo(ctx, &systemInfoReq{})
 	require.Equal(t, codes.Unavailable, codeOf(err))
 
 	// Signed by the right authority but never entered: as after a restore of an old repository.
@@ -190,7 +192,7 @@ func TestStrangersAndForeignCertificates(t *testing.T) {
 	cert, err = f.keys.Authority.SignAgent(csr, a.id, pki.AgentLife)
 	require.NoError(t, err)
 	unknown := &agent{id: a.id, pool: a.pool, addr: f.addr, cert: tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}
-	_, err = unknown.temporal(t).GetSystemInfo(t.Context(), &workflowservice.GetSystemInfoRequest{})
+	_, err = unknown.temporal(t).GetSystemInfo(t.Context(), &systemInfoReq{})
 	require.Equal(t, codes.Unauthenticated, codeOf(err))
 
 	// An expired one ends in TLS as well.
@@ -200,7 +202,7 @@ func TestStrangersAndForeignCertificates(t *testing.T) {
 	expired := &agent{id: a.id, pool: a.pool, addr: f.addr, cert: tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}
 	ctx2, cancel2 := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel2()
-	_, err = expired.temporal(t).GetSystemInfo(ctx2, &workflowservice.GetSystemInfoRequest{})
+	_, err = expired.temporal(t).GetSystemInfo(ctx2, &systemInfoReq{})
 	require.Equal(t, codes.Unavailable, codeOf(err))
 }
 
@@ -217,7 +219,7 @@ func TestRevokedHostIsCutOffAtOnce(t *testing.T) {
 	f.revoke(t, a)
 	require.Equal(t, codes.Unauthenticated, codeOf(await(t, held).err), "the held poll ends")
 	require.Less(t, time.Since(begin), 3*time.Second)
-	_, err := c.GetSystemInfo(t.Context(), &workflowservice.GetSystemInfoRequest{})
+	_, err := c.GetSystemInfo(t.Context(), &systemInfoReq{})
 	require.Equal(t, codes.Unauthenticated, codeOf(err))
 	status, code := post(t, a.http, f.addr, host.PathReports, host.ReportsIn{}, nil)
 	require.Equal(t, http.StatusUnauthorized, status)
@@ -264,21 +266,21 @@ func TestTaskTokensBelongToTheirHost(t *testing.T) {
 	flipped := append([]byte(nil), token...)
 	flipped[len(flipped)-1] ^= 1
 	for name, bad := range map[string][]byte{"plain": []byte("token-1"), "empty": nil, "flipped": flipped, "short": token[:20]} {
-		_, err := ca.RespondActivityTaskCompleted(ctx, &workflowservice.RespondActivityTaskCompletedRequest{TaskToken: bad})
+		_, err := ca.RespondActivityTaskCompleted(ctx, &completedReq{TaskToken: bad})
 		require.Equal(t, codes.PermissionDenied, codeOf(err), name)
 	}
-	_, err := cb.RespondActivityTaskCompleted(ctx, &workflowservice.RespondActivityTaskCompletedRequest{TaskToken: token})
+	_, err := cb.RespondActivityTaskCompleted(ctx, &completedReq{TaskToken: token})
 	require.Equal(t, codes.PermissionDenied, codeOf(err), "another host's token")
-	_, err = cb.RespondActivityTaskFailed(ctx, &workflowservice.RespondActivityTaskFailedRequest{TaskToken: token})
+	_, err = cb.RespondActivityTaskFailed(ctx, &failedReq{TaskToken: token})
 	require.Equal(t, codes.PermissionDenied, codeOf(err))
-	_, err = cb.RespondActivityTaskCanceled(ctx, &workflowservice.RespondActivityTaskCanceledRequest{TaskToken: token})
+	_, err = cb.RespondActivityTaskCanceled(ctx, &canceledReq{TaskToken: token})
 	require.Equal(t, codes.PermissionDenied, codeOf(err))
-	_, err = cb.RecordActivityTaskHeartbeat(ctx, &workflowservice.RecordActivityTaskHeartbeatRequest{TaskToken: token})
+	_, err = cb.RecordActivityTaskHeartbeat(ctx, &heartbeatReq{TaskToken: token})
 	require.Equal(t, codes.PermissionDenied, codeOf(err))
 
-	_, err = ca.RecordActivityTaskHeartbeat(ctx, &workflowservice.RecordActivityTaskHeartbeatRequest{TaskToken: token, Namespace: "x"})
+	_, err = ca.RecordActivityTaskHeartbeat(ctx, &heartbeatReq{TaskToken: token, Namespace: "x"})
 	require.NoError(t, err)
-	_, err = ca.RespondActivityTaskCompleted(ctx, &workflowservice.RespondActivityTaskCompletedRequest{TaskToken: token, Namespace: "x"})
+	_, err = ca.RespondActivityTaskCompleted(ctx, &completedReq{TaskToken: token, Namespace: "x"})
 	require.NoError(t, err)
 	require.Equal(t, "token-1", string(fake.completed[0].GetTaskToken()))
 	require.Equal(t, "default", fake.completed[0].GetNamespace())
@@ -290,7 +292,7 @@ func TestTaskTokensBelongToTheirHost(t *testing.T) {
 	// A gateway of the same installation knows the token too.
 	second := f.serve(t)
 	other := workflowservice.NewWorkflowServiceClient(a.dial(t, second.addr))
-	_, err = other.RespondActivityTaskCompleted(ctx, &workflowservice.RespondActivityTaskCompletedRequest{TaskToken: token})
+	_, err = other.RespondActivityTaskCompleted(ctx, &completedReq{TaskToken: token})
 	require.NoError(t, err)
 }
 
@@ -301,6 +303,8 @@ func TestAgentsCertificateIsNoServers(t *testing.T) {
 	cert, err := f.keys.Authority.SignAgent(csr, uuid.New(), pki.AgentLife)
 	require.NoError(t, err)
 	require.NotNil(t, key)
-	_, err = cert.Verify(x509.VerifyOptions{Roots: f.keys.Authority.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	_, err = cert.Verify(x509.VerifyOptions{
+		Roots: f.keys.Authority.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
 	require.Error(t, err)
 }

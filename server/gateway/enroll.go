@@ -10,13 +10,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/time/rate"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/internal/pki"
+	"golang.org/x/time/rate"
 )
 
 var (
@@ -24,7 +23,7 @@ var (
 	errTokenUsed    = errs.New(errs.Denied, "token-used", "This enrolment token has been used. Make a new one for the host.")
 	errTokenExpired = errs.New(errs.Denied, "token-expired", "This enrolment token has expired. Make a new one for the host.")
 	errHostRevoked  = errs.New(errs.Denied, "host-revoked", "The host is revoked. Make a new token for it to take that back.")
-	errTooMany      = errs.New(errs.TooMany, "too-many-attempts", "Too many failed enrolments came from this address. Try again in a minute.")
+	errTooMany      = errs.New(errs.TooMany, "too-many-attempts", "Too many failed enrolments from this address. Wait a minute.")
 )
 
 // enroll makes an agent out of a one-time token and a certificate request.
@@ -96,7 +95,9 @@ func validToken(ctx context.Context, q *gen.Queries, in host.EnrollIn) (gen.GetE
 	return token, nil
 }
 
-func enrolled(ctx context.Context, q *gen.Queries, token gen.GetEnrollmentTokenRow, in host.EnrollIn, cert *x509.Certificate, from string) error {
+func enrolled(
+	ctx context.Context, q *gen.Queries, token gen.GetEnrollmentTokenRow, in host.EnrollIn, cert *x509.Certificate, from string,
+) error {
 	if n, err := q.UseEnrollmentToken(ctx, token.ID); err != nil || n == 0 {
 		return errors.Join(err, when(err == nil, errTokenUsed))
 	}
@@ -110,7 +111,9 @@ func enrolled(ctx context.Context, q *gen.Queries, token gen.GetEnrollmentTokenR
 	if err := insertCertificate(ctx, q, token.HostID, cert); err != nil {
 		return err
 	}
-	detail, err := json.Marshal(map[string]string{"hostname": in.Hostname, "version": in.Version, "serial": pki.SerialText(cert.SerialNumber)})
+	detail, err := json.Marshal(map[string]string{
+		"hostname": in.Hostname, "version": in.Version, "serial": pki.SerialText(cert.SerialNumber),
+	})
 	if err != nil {
 		return err
 	}

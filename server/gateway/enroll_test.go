@@ -7,12 +7,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/workflowservice/v1"
-	"google.golang.org/grpc/codes"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/internal/secret"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
 )
 
 func (f *fixture) tryEnroll(t *testing.T, token host.EnrollmentToken, change func(*host.EnrollIn)) (int, string) {
@@ -90,9 +88,9 @@ func TestEnrollingAnewShutsTheOldCertificateOut(t *testing.T) {
 	eventually(t, 5*time.Second, "the poll is held", func() bool { return fake.polls(old.queue()) == 1 })
 	again := f.enrollWith(t, "a", f.inviteAgain(t, old.id, time.Hour), "m2")
 	require.Equal(t, codes.Unauthenticated, codeOf(await(t, held).err))
-	_, err := old.temporal(t).GetSystemInfo(t.Context(), &workflowservice.GetSystemInfoRequest{})
+	_, err := old.temporal(t).GetSystemInfo(t.Context(), &systemInfoReq{})
 	require.Equal(t, codes.Unauthenticated, codeOf(err))
-	_, err = again.temporal(t).GetSystemInfo(t.Context(), &workflowservice.GetSystemInfoRequest{})
+	_, err = again.temporal(t).GetSystemInfo(t.Context(), &systemInfoReq{})
 	require.NoError(t, err)
 }
 
@@ -108,7 +106,7 @@ func TestRenewal(t *testing.T) {
 	renewed := f.agent(t, "a", key, out)
 	require.NotEqual(t, serialOf(t, a), serialOf(t, renewed))
 	for _, who := range []*agent{a, renewed} {
-		_, err := who.temporal(t).GetSystemInfo(t.Context(), &workflowservice.GetSystemInfoRequest{})
+		_, err := who.temporal(t).GetSystemInfo(t.Context(), &systemInfoReq{})
 		require.NoError(t, err)
 	}
 	status, code = post(t, a.http, f.addr, host.PathRenew, host.RenewIn{CSRPEM: "x"}, nil)

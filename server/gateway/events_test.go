@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/db"
+	"github.com/stretchr/testify/require"
 )
 
 // eventLog collects notifications.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pgdrover/pgdrover/workflows/op"
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
 	namespacepb "go.temporal.io/api/namespace/v1"
@@ -19,23 +20,28 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
-
-	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 func base64Decode(s string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(s) }
+
+type (
+	heartbeatResp  = workflowservice.RecordActivityTaskHeartbeatResponse
+	completedResp  = workflowservice.RespondActivityTaskCompletedResponse
+	failedResp     = workflowservice.RespondActivityTaskFailedResponse
+	systemInfoResp = workflowservice.GetSystemInfoResponse
+)
 
 // fakeTemporal stands in for the frontend where a test must decide when a task comes.
 type fakeTemporal struct {
 	workflowservice.WorkflowServiceClient // calls that are not expected panic
 
 	mu        sync.Mutex
-	queues    map[string]chan *workflowservice.PollActivityTaskQueueResponse
+	queues    map[string]chan *pollResp
 	polling   map[string]int
 	keys      map[string]chan struct{}
-	failed    []*workflowservice.RespondActivityTaskFailedRequest
-	completed []*workflowservice.RespondActivityTaskCompletedRequest
-	beats     []*workflowservice.RecordActivityTaskHeartbeatRequest
+	failed    []*failedReq
+	completed []*completedReq
+	beats     []*heartbeatReq
 	canceled  int
 	number    atomic.Int64
 	// ends: polls can be ended by ShutdownWorker.
@@ -44,16 +50,16 @@ type fakeTemporal struct {
 
 func newFake() *fakeTemporal {
 	return &fakeTemporal{
-		queues: map[string]chan *workflowservice.PollActivityTaskQueueResponse{}, polling: map[string]int{},
+		queues: map[string]chan *pollResp{}, polling: map[string]int{},
 		keys: map[string]chan struct{}{}, ends: true,
 	}
 }
 
-func (f *fakeTemporal) queue(name string) chan *workflowservice.PollActivityTaskQueueResponse {
+func (f *fakeTemporal) queue(name string) chan *pollResp {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.queues[name] == nil {
-		f.queues[name] = make(chan *workflowservice.PollActivityTaskQueueResponse)
+		f.queues[name] = make(chan *pollResp)
 	}
 	return f.queues[name]
 }
@@ -64,7 +70,7 @@ func (f *fakeTemporal) polls(name string) int {
 	return f.polling[name]
 }
 
-func (f *fakeTemporal) PollActivityTaskQueue(ctx context.Context, in *workflowservice.PollActivityTaskQueueRequest, _ ...grpc.CallOption) (*workflowservice.PollActivityTaskQueueResponse, error) {
+func (f *fakeTemporal) PollActivityTaskQueue(ctx context.Context, in *pollReq, _ ...grpc.CallOption) (*pollResp, error) {
 	name := in.GetTaskQueue().GetName()
 	end := make(chan struct{})
 	f.mu.Lock()
@@ -81,7 +87,7 @@ func (f *fakeTemporal) PollActivityTaskQueue(ctx context.Context, in *workflowse
 	case t := <-f.queue(name):
 		return t, nil
 	case <-end:
-		return &workflowservice.PollActivityTaskQueueResponse{}, nil
+		return &pollResp{}, nil
 	case <-ctx.Done():
 		f.mu.Lock()
 		f.canceled++
@@ -90,58 +96,63 @@ func (f *fakeTemporal) PollActivityTaskQueue(ctx context.Context, in *workflowse
 	}
 }
 
-func (f *fakeTemporal) ShutdownWorker(_ context.Context, in *workflowservice.ShutdownWorkerRequest, _ ...grpc.CallOption) (*workflowservice.ShutdownWorkerResponse, error) {
+func (f *fakeTemporal) ShutdownWorker(_ context.Context, in *shutdownReq, _ ...grpc.CallOption) (*shutdownResp, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if end := f.keys[in.GetWorkerInstanceKey()]; end != nil {
 		close(end)
 		delete(f.keys, in.GetWorkerInstanceKey())
 	}
-	return &workflowservice.ShutdownWorkerResponse{}, nil
+	return &shutdownResp{}, nil
 }
 
-func (f *fakeTemporal) DescribeNamespace(_ context.Context, in *workflowservice.DescribeNamespaceRequest, _ ...grpc.CallOption) (*workflowservice.DescribeNamespaceResponse, error) {
-	return &workflowservice.DescribeNamespaceResponse{NamespaceInfo: &namespacepb.NamespaceInfo{
-		Name: in.GetNamespace(), Capabilities: &namespacepb.NamespaceInfo_Capabilities{WorkerPollCompleteOnShutdown: f.ends, WorkerCommands: true},
+func (f *fakeTemporal) DescribeNamespace(_ context.Context, in *namespaceReq, _ ...grpc.CallOption) (*namespaceResp, error) {
+	return &namespaceResp{NamespaceInfo: &namespacepb.NamespaceInfo{
+		Name:         in.GetNamespace(),
+		Capabilities: &namespacepb.NamespaceInfo_Capabilities{WorkerPollCompleteOnShutdown: f.ends, WorkerCommands: true},
 	}}, nil
 }
 
-func (f *fakeTemporal) GetSystemInfo(context.Context, *workflowservice.GetSystemInfoRequest, ...grpc.CallOption) (*workflowservice.GetSystemInfoResponse, error) {
-	return &workflowservice.GetSystemInfoResponse{ServerVersion: "fake"}, nil
+func (f *fakeTemporal) GetSystemInfo(context.Context, *systemInfoReq, ...grpc.CallOption) (*systemInfoResp, error) {
+	return &systemInfoResp{ServerVersion: "fake"}, nil
 }
 
-func (f *fakeTemporal) RespondActivityTaskFailed(_ context.Context, in *workflowservice.RespondActivityTaskFailedRequest, _ ...grpc.CallOption) (*workflowservice.RespondActivityTaskFailedResponse, error) {
+func (f *fakeTemporal) RespondActivityTaskFailed(_ context.Context, in *failedReq, _ ...grpc.CallOption) (*failedResp, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failed = append(f.failed, in)
-	return &workflowservice.RespondActivityTaskFailedResponse{}, nil
+	return &failedResp{}, nil
 }
 
-func (f *fakeTemporal) RespondActivityTaskCompleted(_ context.Context, in *workflowservice.RespondActivityTaskCompletedRequest, _ ...grpc.CallOption) (*workflowservice.RespondActivityTaskCompletedResponse, error) {
+func (f *fakeTemporal) RespondActivityTaskCompleted(
+	_ context.Context, in *completedReq, _ ...grpc.CallOption,
+) (*completedResp, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.completed = append(f.completed, in)
-	return &workflowservice.RespondActivityTaskCompletedResponse{}, nil
+	return &completedResp{}, nil
 }
 
-func (f *fakeTemporal) RecordActivityTaskHeartbeat(_ context.Context, in *workflowservice.RecordActivityTaskHeartbeatRequest, _ ...grpc.CallOption) (*workflowservice.RecordActivityTaskHeartbeatResponse, error) {
+func (f *fakeTemporal) RecordActivityTaskHeartbeat(
+	_ context.Context, in *heartbeatReq, _ ...grpc.CallOption,
+) (*heartbeatResp, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.beats = append(f.beats, in)
-	return &workflowservice.RecordActivityTaskHeartbeatResponse{}, nil
+	return &heartbeatResp{}, nil
 }
 
-func (f *fakeTemporal) failures() []*workflowservice.RespondActivityTaskFailedRequest {
+func (f *fakeTemporal) failures() []*failedReq {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]*workflowservice.RespondActivityTaskFailedRequest(nil), f.failed...)
+	return append([]*failedReq(nil), f.failed...)
 }
 
 // task makes a task; with an operation it is a step.
-func (f *fakeTemporal) task(t *testing.T, operation uuid.UUID, step string) *workflowservice.PollActivityTaskQueueResponse {
+func (f *fakeTemporal) task(t *testing.T, operation uuid.UUID, step string) *pollResp {
 	t.Helper()
 	n := f.number.Add(1)
-	resp := &workflowservice.PollActivityTaskQueueResponse{
+	resp := &pollResp{
 		TaskToken: fmt.Appendf(nil, "token-%d", n), ActivityId: step, Attempt: 1,
 		StartToCloseTimeout: durationpb.New(time.Minute),
 	}
@@ -156,7 +167,7 @@ func (f *fakeTemporal) task(t *testing.T, operation uuid.UUID, step string) *wor
 }
 
 // give waits until a poll takes the task.
-func (f *fakeTemporal) give(t *testing.T, queue string, task *workflowservice.PollActivityTaskQueueResponse) {
+func (f *fakeTemporal) give(t *testing.T, queue string, task *pollResp) {
 	t.Helper()
 	select {
 	case f.queue(queue) <- task:
@@ -165,14 +176,15 @@ func (f *fakeTemporal) give(t *testing.T, queue string, task *workflowservice.Po
 	}
 }
 
-func pollRequest(queue, session string) *workflowservice.PollActivityTaskQueueRequest {
-	return &workflowservice.PollActivityTaskQueueRequest{
-		Namespace: "anything", TaskQueue: &taskqueuepb.TaskQueue{Name: queue}, Identity: session, WorkerInstanceKey: "worker-" + session,
+func pollRequest(queue, session string) *pollReq {
+	return &pollReq{
+		Namespace: "anything", TaskQueue: &taskqueuepb.TaskQueue{Name: queue}, Identity: session,
+		WorkerInstanceKey: "worker-" + session,
 	}
 }
 
 type pollResult struct {
-	resp *workflowservice.PollActivityTaskQueueResponse
+	resp *pollResp
 	err  error
 }
 

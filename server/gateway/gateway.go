@@ -23,13 +23,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/api/proxy"
-	"go.temporal.io/api/workflowservice/v1"
-	"google.golang.org/grpc"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/internal/pki"
 	"github.com/pgdrover/pgdrover/internal/secret"
+	"go.temporal.io/api/proxy"
+	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/grpc"
 )
 
 // Config is what a gateway is made of.
@@ -98,10 +97,9 @@ type Gateway struct {
 	grpc       *grpc.Server
 	endsPolls  atomic.Bool
 
-	// background is the life of polls at Temporal; work are goroutines that must end before Serve does.
-	background context.Context //nolint:containedctx // longer than any call
-	stopWork   context.CancelFunc
-	work       sync.WaitGroup
+	// work are goroutines that must end before Serve does; stopWork ends the polls at Temporal.
+	work     sync.WaitGroup
+	stopWork context.CancelFunc
 }
 
 // New checks the configuration; nothing runs before Serve.
@@ -130,10 +128,8 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, log: cfg.Logger, tokens: tokenSealer{key: cfg.HMACKey}, identities: newIdentities(cfg.DB),
 		steps: newStepQueue(), presence: newPresence(cfg.timing.grace), refusals: newRefusals(), outputs: newOutputs(),
-		attempts: newAttempts(), recheck: newPending(),
+		attempts: newAttempts(), recheck: newPending(), hosts: newHosts(cfg.timing.away),
 	}
-	g.background, g.stopWork = context.WithCancel(context.Background())
-	g.hosts = newHosts(g.background, cfg.timing.away)
 	return g, g.makeGRPC()
 }
 
@@ -178,6 +174,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 		return err
 	}
 	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g.hosts.background, g.stopWork = context.WithCancel(context.WithoutCancel(ctx))
 	var loops sync.WaitGroup
 	for _, loop := range []func(context.Context){
 		g.maintain, g.learnUpstream, g.writeSteps, g.writeRefusals, g.watchPresence, g.watchRevoked, g.listen, g.outputs.announce(g),
@@ -195,7 +192,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 		err = nil
 	}
-	g.shutDown(server)
+	g.shutDown(context.WithoutCancel(ctx), server)
 	stop()
 	loops.Wait()
 	return err
@@ -212,15 +209,15 @@ func (g *Gateway) sweepLoop(ctx context.Context) {
 }
 
 // shutDown ends polls at Temporal first, so that a task on its way still reaches the agent that waits for it.
-func (g *Gateway) shutDown(server *http.Server) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.background), g.cfg.timing.stop)
+func (g *Gateway) shutDown(ctx context.Context, server *http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.timing.stop)
 	defer cancel()
 	all := g.hosts.all()
 	var polls []*upstreamPoll
 	for _, h := range all {
 		drop, fail := h.close()
-		g.dropPolls(h, drop)
-		g.failAll(h, fail, FailureAgentAway, "The gateway stopped before the agent took this step.")
+		g.dropPolls(ctx, h, drop)
+		g.failAll(ctx, h, fail, FailureAgentAway, "The gateway stopped before the agent took this step.")
 		polls = append(polls, drop...)
 	}
 	for _, p := range polls {

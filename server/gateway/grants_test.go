@@ -7,11 +7,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
 )
 
 func (f *fixture) secretValue(t *testing.T, value string) uuid.UUID {
@@ -73,36 +72,36 @@ func TestSecretAndConfigOfManagedInstances(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, newFake())
 	a, b := f.enroll(t, "a"), f.enroll(t, "b")
-	get := func(etag string) (*http.Response, host.AgentConfig) {
+	get := func(etag string) (status int, tag string, c host.AgentConfig) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+f.addr+host.PathConfig, nil)
 		require.NoError(t, err)
 		req.Header.Set("If-None-Match", etag)
 		resp, err := a.http.Do(req)
 		require.NoError(t, err)
-		defer resp.Body.Close()
-		var c host.AgentConfig
 		if resp.StatusCode == http.StatusOK {
 			require.NoError(t, jsonDecode(resp.Body, &c))
 		}
-		return resp, c
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode, resp.Header.Get("Etag"), c
 	}
-	resp, empty := get("")
-	require.Equal(t, http.StatusOK, resp.StatusCode)
+	status, tag, empty := get("")
+	require.Equal(t, http.StatusOK, status)
 	require.NotNil(t, empty.Instances)
 	require.Equal(t, a.id.String(), empty.HostID)
 	require.Equal(t, "a", empty.HostName)
 	require.Positive(t, empty.FactsIntervalSeconds)
-	resp, _ = get(resp.Header.Get("Etag"))
-	require.Equal(t, http.StatusNotModified, resp.StatusCode)
+	status, _, _ = get(tag)
+	require.Equal(t, http.StatusNotModified, status)
 
 	id := f.secretValue(t, "dbms")
 	inst := uuid.Must(uuid.NewV7())
 	require.NoError(t, f.db.RegisterInstance(t.Context(), gen.RegisterInstanceParams{
-		ID: inst, HostID: a.id, Name: "i", Status: "running", DataDirectory: "/d", DbmsUser: "pgdrover", DbmsDatabase: "postgres", DbmsSecretID: &id,
+		ID: inst, HostID: a.id, Name: "i", Status: "running", DataDirectory: "/d",
+		DbmsUser: "pgdrover", DbmsDatabase: "postgres", DbmsSecretID: &id,
 	}))
-	resp, c := get(`"` + empty.Etag + `"`)
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	require.Equal(t, `"`+c.Etag+`"`, resp.Header.Get("Etag"))
+	status, tag, c := get(`"` + empty.Etag + `"`)
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, `"`+c.Etag+`"`, tag)
 	require.Equal(t, []host.ManagedInstance{{
 		ID: inst.String(), DataDirectory: "/d", User: "pgdrover", Database: "postgres", Password: op.SecretReference(id.String()),
 	}}, c.Instances)
@@ -137,7 +136,8 @@ func TestOutputIsStoredOnce(t *testing.T) {
 	status, _ := send(a, chunk)
 	require.Equal(t, http.StatusNoContent, status)
 	var n, bytes int
-	require.NoError(t, f.db.Pool.QueryRow(t.Context(), "SELECT count(*), sum(length(data)) FROM operation_output WHERE operation_id = $1", o).Scan(&n, &bytes))
+	sum := "SELECT count(*), sum(length(data)) FROM operation_output WHERE operation_id = $1"
+	require.NoError(t, f.db.Pool.QueryRow(t.Context(), sum, o).Scan(&n, &bytes))
 	require.Equal(t, 2, n)
 	require.Equal(t, 14, bytes)
 	e := events.next(t, "output")

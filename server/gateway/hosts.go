@@ -7,12 +7,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/api/workflowservice/v1"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 const (
@@ -31,7 +29,7 @@ var (
 
 // task is an activity task that Temporal gave to one of our polls.
 type task struct {
-	resp *workflowservice.PollActivityTaskQueueResponse
+	resp *pollResp
 	// raw is Temporal's own token, resp holds the sealed one.
 	raw    []byte
 	ref    taskRef
@@ -67,7 +65,7 @@ func (t *task) life() time.Duration {
 // delivery is the end of a waiter: a task, an empty answer or an error.
 type delivery struct {
 	task  *task
-	empty *workflowservice.PollActivityTaskQueueResponse
+	empty *pollResp
 	err   error
 }
 
@@ -120,12 +118,12 @@ type hosts struct {
 	mu        sync.Mutex
 	byID      map[uuid.UUID]*hostState
 	awayAfter time.Duration
-	// background is the life of polls at Temporal.
-	background context.Context //nolint:containedctx // the gateway's own
+	// background is the life of polls at Temporal; Serve sets it.
+	background context.Context //nolint:containedctx // longer than any call
 }
 
-func newHosts(background context.Context, awayAfter time.Duration) *hosts {
-	return &hosts{byID: map[uuid.UUID]*hostState{}, awayAfter: awayAfter, background: background}
+func newHosts(awayAfter time.Duration) *hosts {
+	return &hosts{byID: map[uuid.UUID]*hostState{}, awayAfter: awayAfter}
 }
 
 // get never forgets a host: there are as many as have ever been connected here.
@@ -391,7 +389,7 @@ func (h *hostState) elsewhere(session string, lost lostpoll.Ranges, now time.Tim
 }
 
 // finished takes the answer of a poll at Temporal. A task that nobody can take is returned, to be failed.
-func (h *hostState) finished(p *upstreamPoll, t *task, empty *workflowservice.PollActivityTaskQueueResponse, err error, now time.Time) *task {
+func (h *hostState) finished(p *upstreamPoll, t *task, empty *pollResp, err error, now time.Time) *task {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.polls, p)

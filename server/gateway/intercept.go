@@ -8,15 +8,13 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"go.temporal.io/api/workflowservice/v1"
+	"github.com/pgdrover/pgdrover/internal/errs"
+	"github.com/pgdrover/pgdrover/workflows/op"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-
-	"github.com/pgdrover/pgdrover/internal/errs"
-	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 const servicePrefix = "/temporal.api.workflowservice.v1.WorkflowService/"
@@ -24,7 +22,9 @@ const servicePrefix = "/temporal.api.workflowservice.v1.WorkflowService/"
 var errNotAllowed = status.Error(codes.PermissionDenied, "an agent may not do this")
 
 // intercept is the door to Temporal: who calls, may they, and with which arguments. What is not named here is refused.
-func (g *Gateway) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+func (g *Gateway) intercept(
+	ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler,
+) (resp any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			g.log.Error("panic in an agent's call", "method", info.FullMethod, "panic", p, "stack", string(debug.Stack()))
@@ -48,27 +48,29 @@ func (g *Gateway) intercept(ctx context.Context, req any, info *grpc.UnaryServer
 
 func (g *Gateway) dispatch(ctx context.Context, c caller, req any, next grpc.UnaryHandler) (any, error) {
 	switch r := req.(type) {
-	case *workflowservice.GetSystemInfoRequest:
+	case *systemInfoReq:
 		return next(ctx, r)
-	case *workflowservice.DescribeNamespaceRequest:
+	case *namespaceReq:
 		return g.describeNamespace(ctx, next)
-	case *workflowservice.PollActivityTaskQueueRequest:
+	case *pollReq:
 		if r.GetTaskQueue().GetName() != op.AgentQueue(c.hostID.String()) {
 			return nil, errNotAllowed
 		}
 		return g.poll(ctx, c, r)
-	case *workflowservice.RecordActivityTaskHeartbeatRequest:
+	case *heartbeatReq:
 		return g.heartbeat(ctx, c, r, next)
-	case *workflowservice.RespondActivityTaskCompletedRequest:
+	case *completedReq:
 		r.Namespace = g.cfg.Namespace
 		return g.respond(ctx, c, &r.TaskToken, r, next, func(taskRef) (string, *op.Failure) { return stepCompleted, nil })
-	case *workflowservice.RespondActivityTaskFailedRequest:
+	case *failedReq:
 		r.Namespace = g.cfg.Namespace
-		return g.respond(ctx, c, &r.TaskToken, r, next, func(ref taskRef) (string, *op.Failure) { return failedAs(ref, r.GetFailure()) })
-	case *workflowservice.RespondActivityTaskCanceledRequest:
+		return g.respond(ctx, c, &r.TaskToken, r, next, func(ref taskRef) (string, *op.Failure) {
+			return failedAs(ref, r.GetFailure())
+		})
+	case *canceledReq:
 		r.Namespace = g.cfg.Namespace
 		return g.respond(ctx, c, &r.TaskToken, r, next, func(taskRef) (string, *op.Failure) { return stepCanceled, nil })
-	case *workflowservice.RecordWorkerHeartbeatRequest:
+	case *workerHeartbeatReq:
 		r.Namespace = g.cfg.Namespace
 		for _, hb := range r.GetWorkerHeartbeat() {
 			if hb.GetTaskQueue() != op.AgentQueue(c.hostID.String()) {
@@ -76,7 +78,7 @@ func (g *Gateway) dispatch(ctx context.Context, c caller, req any, next grpc.Una
 			}
 		}
 		return next(ctx, r)
-	case *workflowservice.ShutdownWorkerRequest:
+	case *shutdownReq:
 		return g.shutdown(ctx, c, r, next)
 	}
 	return nil, errNotAllowed
@@ -85,11 +87,11 @@ func (g *Gateway) dispatch(ctx context.Context, c caller, req any, next grpc.Una
 // describeNamespace hides what an agent must not use and promises what the gateway does itself: an SDK that knows that
 // polls are answered when its worker shuts down does not cut them.
 func (g *Gateway) describeNamespace(ctx context.Context, next grpc.UnaryHandler) (any, error) {
-	answer, err := next(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: g.cfg.Namespace})
+	answer, err := next(ctx, &namespaceReq{Namespace: g.cfg.Namespace})
 	if err != nil {
 		return nil, err
 	}
-	resp, ok := answer.(*workflowservice.DescribeNamespaceResponse)
+	resp, ok := answer.(*namespaceResp)
 	if !ok {
 		return nil, fmt.Errorf("describe namespace: unexpected answer %T", answer)
 	}
@@ -102,7 +104,7 @@ func (g *Gateway) describeNamespace(ctx context.Context, next grpc.UnaryHandler)
 	return resp, nil
 }
 
-func (g *Gateway) shutdown(ctx context.Context, c caller, r *workflowservice.ShutdownWorkerRequest, next grpc.UnaryHandler) (any, error) {
+func (g *Gateway) shutdown(ctx context.Context, c caller, r *shutdownReq, next grpc.UnaryHandler) (any, error) {
 	queue := op.AgentQueue(c.hostID.String())
 	if q := r.GetTaskQueue(); q != "" && q != queue {
 		return nil, errNotAllowed
@@ -111,16 +113,16 @@ func (g *Gateway) shutdown(ctx context.Context, c caller, r *workflowservice.Shu
 		return nil, errNotAllowed
 	}
 	r.Namespace, r.StickyTaskQueue = g.cfg.Namespace, ""
-	g.shutdownWorker(g.hosts.get(c.hostID), r.GetWorkerInstanceKey())
+	g.shutdownWorker(ctx, g.hosts.get(c.hostID), r.GetWorkerInstanceKey())
 	resp, err := next(ctx, r)
 	if err != nil {
 		// The polls are answered, which is what counts; an activity worker has no sticky queue to unload.
-		return &workflowservice.ShutdownWorkerResponse{}, nil //nolint:nilerr // see above
+		return &shutdownResp{}, nil //nolint:nilerr // see above
 	}
 	return resp, nil
 }
 
-func (g *Gateway) heartbeat(ctx context.Context, c caller, r *workflowservice.RecordActivityTaskHeartbeatRequest, next grpc.UnaryHandler) (any, error) {
+func (g *Gateway) heartbeat(ctx context.Context, c caller, r *heartbeatReq, next grpc.UnaryHandler) (any, error) {
 	ref, raw, err := g.tokens.open(c.hostID, r.GetTaskToken())
 	if err != nil {
 		return nil, g.forged(c, "RecordActivityTaskHeartbeat")
@@ -136,7 +138,9 @@ func (g *Gateway) heartbeat(ctx context.Context, c caller, r *workflowservice.Re
 
 // respond passes an answer on. The step is written down first: the operation may end with this very answer, and its
 // record should find the step ended.
-func (g *Gateway) respond(ctx context.Context, c caller, token *[]byte, req any, next grpc.UnaryHandler, end func(taskRef) (string, *op.Failure)) (any, error) {
+func (g *Gateway) respond(
+	ctx context.Context, c caller, token *[]byte, req any, next grpc.UnaryHandler, end func(taskRef) (string, *op.Failure),
+) (any, error) {
 	ref, raw, err := g.tokens.open(c.hostID, *token)
 	if err != nil {
 		return nil, g.forged(c, fmt.Sprintf("%T", req))

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
 )
@@ -26,14 +25,14 @@ type sessionNote struct {
 	Lost    lostpoll.Ranges `json:"lost,omitempty"`
 }
 
-func (g *Gateway) announce(n sessionNote) {
+func (g *Gateway) announce(ctx context.Context, n sessionNote) {
 	n.From = g.cfg.ID
 	g.work.Go(func() {
 		raw, err := json.Marshal(n)
 		if err != nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(g.background, 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if err := g.cfg.DB.NotifyGateways(ctx, string(raw)); err != nil {
 			g.log.Warn("other gateways could not be told of an agent", "host", n.Host, "error", err)
@@ -71,7 +70,7 @@ func (g *Gateway) listenOnce(ctx context.Context) error {
 			return fmt.Errorf("wait for notifications: %w", err)
 		}
 		if n.Channel == gatewayChannel {
-			g.heardOfSession(n.Payload)
+			g.heardOfSession(ctx, n.Payload)
 		} else {
 			g.heardEvent(n.Payload)
 		}
@@ -86,7 +85,7 @@ func (g *Gateway) heardEvent(payload string) {
 	g.Forget(e.ID)
 }
 
-func (g *Gateway) heardOfSession(payload string) {
+func (g *Gateway) heardOfSession(ctx context.Context, payload string) {
 	var n sessionNote
 	if json.Unmarshal([]byte(payload), &n) != nil || n.From == g.cfg.ID {
 		return
@@ -95,7 +94,8 @@ func (g *Gateway) heardOfSession(payload string) {
 	if h == nil {
 		return
 	}
-	g.failAll(h, h.elsewhere(n.Session, n.Lost, time.Now()), FailureAgentRestarted, "The agent went to another gateway without this step.")
+	orphans := h.elsewhere(n.Session, n.Lost, time.Now())
+	g.failAll(ctx, h, orphans, FailureAgentRestarted, "The agent went to another gateway without this step.")
 }
 
 // pending are hosts whose right to be here is in question.
@@ -182,12 +182,12 @@ func (g *Gateway) cutRevoked(ctx context.Context, some []*hostState) {
 		delete(held, serial)
 	}
 	for serial, h := range held {
-		g.cutOff(h, serial)
+		g.cutOff(ctx, h, serial)
 	}
 }
 
 // cutOff ends what a host holds under one certificate; the host may have a newer one.
-func (g *Gateway) cutOff(h *hostState, serial string) {
+func (g *Gateway) cutOff(ctx context.Context, h *hostState, serial string) {
 	g.log.Info("a revoked certificate is cut off", "host", h.id, "serial", serial)
 	g.identities.forget(h.id)
 	h.dismiss(func(w *waiter) bool { return w.serial == serial }, delivery{err: errRevoked}, time.Now())
@@ -196,6 +196,6 @@ func (g *Gateway) cutOff(h *hostState, serial string) {
 		return
 	}
 	drop, fail := h.cut()
-	g.dropPolls(h, drop)
-	g.failAll(h, fail, FailureAgentAway, "The host was revoked.")
+	g.dropPolls(ctx, h, drop)
+	g.failAll(ctx, h, fail, FailureAgentAway, "The host was revoked.")
 }

@@ -19,11 +19,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/workflowservice/v1"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
@@ -31,6 +26,10 @@ import (
 	"github.com/pgdrover/pgdrover/internal/pki"
 	"github.com/pgdrover/pgdrover/internal/secret"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -83,8 +82,9 @@ func (f *fixture) serve(t *testing.T, change ...func(*Config)) *running {
 	cfg := Config{
 		DB: f.db, Temporal: []workflowservice.WorkflowServiceClient{f.upstream}, Namespace: f.namespace,
 		Authority: f.keys.Authority, HMACKey: f.keys.HMACKey, Sealer: f.sealer, Listener: listener,
-		PublicAddress: listener.Addr().String(), Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		timing: defaultTiming,
+		PublicAddress: listener.Addr().String(),
+		Logger:        slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		timing:        defaultTiming,
 	}
 	cfg.timing.tick = 20 * time.Millisecond
 	cfg.timing.stop = time.Second
@@ -233,9 +233,9 @@ func postRaw(t *testing.T, c *http.Client, addr, path string, raw []byte, out an
 	require.NoError(t, err)
 	resp, err := c.Do(req)
 	require.NoError(t, err)
-	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
 	if resp.StatusCode >= 300 {
 		require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"), string(body))
 		var p problem

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
@@ -49,10 +48,10 @@ func (g *Gateway) output(w http.ResponseWriter, r *http.Request, c caller) error
 		return err
 	}
 	if size+int64(len(in.Data)) > maxOutput {
-		return errs.New(errs.Invalid, "output-full", "The operation has written %d MiB of output, which is all that is kept.", maxOutput>>20)
+		return errs.New(errs.Invalid, "output-full", "The operation has written %d MiB of output; no more is kept.", maxOutput>>20)
 	}
 	n, err := g.cfg.DB.InsertOutput(ctx, gen.InsertOutputParams{
-		OperationID: operation, Step: in.Step, Run: int32(in.Run), StartOffset: in.Offset, Data: in.Data, //nolint:gosec // checked
+		OperationID: operation, Step: in.Step, Run: int32(in.Run), StartOffset: in.Offset, Data: in.Data,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
+	"github.com/pgdrover/pgdrover/workflows/op"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	failurepb "go.temporal.io/api/failure/v1"
@@ -17,9 +19,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
-
-	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
-	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 const (
@@ -39,7 +38,7 @@ const (
 )
 
 // poll holds an agent's poll until there is a task for it.
-func (g *Gateway) poll(ctx context.Context, c caller, req *workflowservice.PollActivityTaskQueueRequest) (*workflowservice.PollActivityTaskQueueResponse, error) {
+func (g *Gateway) poll(ctx context.Context, c caller, req *pollReq) (*pollResp, error) {
 	if req.GetIdentity() == "" {
 		return nil, status.Error(codes.PermissionDenied, "a poll needs the identity of the agent's process")
 	}
@@ -49,15 +48,15 @@ func (g *Gateway) poll(ctx context.Context, c caller, req *workflowservice.PollA
 		serial: c.serial, session: req.GetIdentity(), poll: number, worker: req.GetWorkerInstanceKey(), ch: make(chan delivery, 1),
 	}
 	out, err := h.enter(w, lost, time.Now())
-	g.failAll(h, out.orphans, FailureAgentRestarted, "The agent was restarted while it worked on this step.")
+	g.failAll(ctx, h, out.orphans, FailureAgentRestarted, "The agent was restarted while it worked on this step.")
 	if out.announce {
-		g.announce(sessionNote{Host: h.id, Session: w.session})
+		g.announce(ctx, sessionNote{Host: h.id, Session: w.session})
 	}
 	if err != nil {
 		return nil, err
 	}
 	if out.start != nil {
-		g.startUpstream(h, out.start, req)
+		g.startUpstream(ctx, h, out.start, req)
 	}
 	metricParked.Inc()
 	defer metricParked.Dec()
@@ -66,7 +65,7 @@ func (g *Gateway) poll(ctx context.Context, c caller, req *workflowservice.PollA
 		return g.deliver(ctx, h, w, d)
 	case <-ctx.Done():
 		if t := h.leave(w, time.Now()); t != nil {
-			g.failAll(h, []*task{t}, FailureAgentAway, awayMessage)
+			g.failAll(ctx, h, []*task{t}, FailureAgentAway, awayMessage)
 		}
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
@@ -74,18 +73,18 @@ func (g *Gateway) poll(ctx context.Context, c caller, req *workflowservice.PollA
 
 const awayMessage = "The agent went away before it took this step."
 
-func (g *Gateway) deliver(ctx context.Context, h *hostState, w *waiter, d delivery) (*workflowservice.PollActivityTaskQueueResponse, error) {
+func (g *Gateway) deliver(ctx context.Context, h *hostState, w *waiter, d delivery) (*pollResp, error) {
 	switch {
 	case d.err != nil:
 		return nil, d.err
 	case d.task == nil && d.empty != nil:
 		return d.empty, nil
 	case d.task == nil:
-		return &workflowservice.PollActivityTaskQueueResponse{}, nil
+		return &pollResp{}, nil
 	}
 	if ctx.Err() != nil {
 		if t := h.giveBack(w, d.task, time.Now()); t != nil {
-			g.failAll(h, []*task{t}, FailureAgentAway, awayMessage)
+			g.failAll(ctx, h, []*task{t}, FailureAgentAway, awayMessage)
 		}
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
@@ -94,7 +93,7 @@ func (g *Gateway) deliver(ctx context.Context, h *hostState, w *waiter, d delive
 }
 
 // startUpstream begins a poll at Temporal that outlives the agent's own.
-func (g *Gateway) startUpstream(h *hostState, p *upstreamPoll, agent *workflowservice.PollActivityTaskQueueRequest) {
+func (g *Gateway) startUpstream(ctx context.Context, h *hostState, p *upstreamPoll, agent *pollReq) {
 	req := proto.CloneOf(agent)
 	req.Namespace = g.cfg.Namespace
 	req.TaskQueue = &taskqueuepb.TaskQueue{Name: op.AgentQueue(h.id.String()), Kind: enumspb.TASK_QUEUE_KIND_NORMAL}
@@ -110,13 +109,13 @@ func (g *Gateway) startUpstream(h *hostState, p *upstreamPoll, agent *workflowse
 			t, err = g.caught(h.id, resp)
 		}
 		if left := h.finished(p, t, resp, toStatus(err), time.Now()); left != nil {
-			g.failAll(h, []*task{left}, FailureAgentAway, awayMessage)
+			g.failAll(ctx, h, []*task{left}, FailureAgentAway, awayMessage)
 		}
 	})
 }
 
 // caught seals the token of a task and reads which step it is.
-func (g *Gateway) caught(host uuid.UUID, resp *workflowservice.PollActivityTaskQueueResponse) (*task, error) {
+func (g *Gateway) caught(host uuid.UUID, resp *pollResp) (*task, error) {
 	t := &task{resp: resp, raw: resp.GetTaskToken(), caught: time.Now(), step: stepOf(resp)}
 	if t.step != nil {
 		t.ref = taskRef{Operation: t.step.Operation, Step: t.step.Step}
@@ -134,7 +133,7 @@ func (g *Gateway) caught(host uuid.UUID, resp *workflowservice.PollActivityTaskQ
 }
 
 // stepOf is nil for activities that are no steps of an operation.
-func stepOf(resp *workflowservice.PollActivityTaskQueueResponse) *op.StepRef {
+func stepOf(resp *pollResp) *op.StepRef {
 	p, ok := resp.GetHeader().GetFields()[op.StepHeader]
 	if !ok {
 		return nil
@@ -151,16 +150,16 @@ func stepOf(resp *workflowservice.PollActivityTaskQueueResponse) *op.StepRef {
 
 // dropPolls ends polls at Temporal. Where Temporal can end a poll itself, a task that is just on its way still
 // arrives and is failed; a cancelled call would lose it.
-func (g *Gateway) dropPolls(h *hostState, polls []*upstreamPoll) {
+func (g *Gateway) dropPolls(ctx context.Context, h *hostState, polls []*upstreamPoll) {
 	for _, p := range polls {
 		g.work.Go(func() {
 			defer p.cancel()
 			if !g.endsPolls.Load() {
 				return
 			}
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(g.background), dropPatience)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropPatience)
 			defer cancel()
-			_, err := g.upstream(h.id).ShutdownWorker(ctx, &workflowservice.ShutdownWorkerRequest{
+			_, err := g.upstream(h.id).ShutdownWorker(ctx, &shutdownReq{
 				Namespace: g.cfg.Namespace, Identity: "gateway", Reason: "agent away", WorkerInstanceKey: p.key,
 				TaskQueue: op.AgentQueue(h.id.String()), TaskQueueTypes: []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_ACTIVITY},
 			})
@@ -177,18 +176,18 @@ func (g *Gateway) dropPolls(h *hostState, polls []*upstreamPoll) {
 
 // failAll answers tasks that no agent will answer, so that Temporal tries again at once instead of waiting for a time
 // limit.
-func (g *Gateway) failAll(h *hostState, tasks []*task, kind, message string) {
+func (g *Gateway) failAll(ctx context.Context, h *hostState, tasks []*task, kind, message string) {
 	for _, t := range tasks {
 		metricFailed.Inc()
 		g.steps.ended(t.ref, retryState(t.ref), &op.Failure{Code: kind, Message: message})
-		g.work.Go(func() { g.fail(h, t, kind, message) })
+		g.work.Go(func() { g.fail(context.WithoutCancel(ctx), h, t, kind, message) })
 	}
 }
 
-func (g *Gateway) fail(h *hostState, t *task, kind, message string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.background), failPatience)
+func (g *Gateway) fail(ctx context.Context, h *hostState, t *task, kind, message string) {
+	ctx, cancel := context.WithTimeout(ctx, failPatience)
 	defer cancel()
-	req := &workflowservice.RespondActivityTaskFailedRequest{
+	req := &failedReq{
 		TaskToken: t.raw, Namespace: g.cfg.Namespace, Identity: "gateway",
 		Failure: &failurepb.Failure{
 			Message: message, Source: "gateway",
@@ -225,16 +224,16 @@ func failureDetails(kind, message string) *commonpb.Payloads {
 func (g *Gateway) upstream(id uuid.UUID) workflowservice.WorkflowServiceClient {
 	f := fnv.New32a()
 	_, _ = f.Write(id[:])
-	return g.cfg.Temporal[int(f.Sum32()%uint32(len(g.cfg.Temporal)))] //nolint:gosec // a handful of connections
+	return g.cfg.Temporal[int(f.Sum32()%uint32(len(g.cfg.Temporal)))]
 }
 
 // shutdownWorker answers the polls of a worker that stops, so that it need not cut them.
-func (g *Gateway) shutdownWorker(h *hostState, worker string) {
+func (g *Gateway) shutdownWorker(ctx context.Context, h *hostState, worker string) {
 	if worker == "" {
 		return
 	}
 	h.dismiss(func(w *waiter) bool { return w.worker == worker }, delivery{}, time.Now())
-	g.dropPolls(h, h.surplus())
+	g.dropPolls(ctx, h, h.surplus())
 }
 
 // maintain looks after agents that stay away.
@@ -242,10 +241,10 @@ func (g *Gateway) maintain(ctx context.Context) {
 	every(ctx, g.cfg.timing.tick, func() {
 		for _, h := range g.hosts.all() {
 			drop, fail := h.tick(time.Now())
-			g.dropPolls(h, drop)
-			g.failAll(h, fail, FailureAgentAway, awayMessage)
+			g.dropPolls(ctx, h, drop)
+			g.failAll(ctx, h, fail, FailureAgentAway, awayMessage)
 			if session, lost := h.toTell(); len(lost) > 0 {
-				g.announce(sessionNote{Host: h.id, Session: session, Lost: lost})
+				g.announce(ctx, sessionNote{Host: h.id, Session: session, Lost: lost})
 			}
 		}
 	})
@@ -255,7 +254,7 @@ func (g *Gateway) maintain(ctx context.Context) {
 func (g *Gateway) learnUpstream(ctx context.Context) {
 	for {
 		call, cancel := context.WithTimeout(ctx, 5*time.Second)
-		resp, err := g.cfg.Temporal[0].DescribeNamespace(call, &workflowservice.DescribeNamespaceRequest{Namespace: g.cfg.Namespace})
+		resp, err := g.cfg.Temporal[0].DescribeNamespace(call, &namespaceReq{Namespace: g.cfg.Namespace})
 		cancel()
 		if err == nil {
 			g.endsPolls.Store(resp.GetNamespaceInfo().GetCapabilities().GetWorkerPollCompleteOnShutdown())

@@ -8,14 +8,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
-
-	"github.com/pgdrover/pgdrover/server/gateway/lostpoll"
 )
 
 func TestParkedPollHandsItsTaskToTheNextPoll(t *testing.T) {
@@ -30,7 +29,7 @@ func TestParkedPollHandsItsTaskToTheNextPoll(t *testing.T) {
 	eventually(t, 5*time.Second, "poll at Temporal", func() bool { return fake.polls(a.queue()) == 1 })
 	cut()
 	require.Equal(t, codes.Canceled, codeOf(await(t, first).err))
-	h := f.Gateway.hosts.get(a.id)
+	h := f.hosts.get(a.id)
 	eventually(t, 5*time.Second, "the gateway has noticed", func() bool { return h.waiting() == 0 })
 	require.Equal(t, 1, fake.polls(a.queue()), "the poll at Temporal stays")
 
@@ -57,7 +56,7 @@ func TestTaskOfAnAgentThatStaysAwayIsFailedAsRetryable(t *testing.T) {
 	eventually(t, 5*time.Second, "poll at Temporal", func() bool { return fake.polls(a.queue()) == 1 })
 	cut()
 	await(t, first)
-	h := f.Gateway.hosts.get(a.id)
+	h := f.hosts.get(a.id)
 	eventually(t, 5*time.Second, "the gateway has noticed", func() bool { return h.waiting() == 0 })
 	fake.give(t, a.queue(), fake.task(t, uuid.Nil, "x"))
 	eventually(t, 5*time.Second, "the task is failed", func() bool { return len(fake.failures()) == 1 })
@@ -98,7 +97,7 @@ func TestRestartedAgentFailsWhatItsOldProcessHeld(t *testing.T) {
 	answered := pollAsync(t.Context(), c, a.queue(), "old")
 	fake.give(t, a.queue(), fake.task(t, uuid.Nil, "answered"))
 	got := await(t, answered)
-	_, err := c.RespondActivityTaskCompleted(t.Context(), &workflowservice.RespondActivityTaskCompletedRequest{TaskToken: got.resp.GetTaskToken()})
+	_, err := c.RespondActivityTaskCompleted(t.Context(), &completedReq{TaskToken: got.resp.GetTaskToken()})
 	require.NoError(t, err)
 
 	begin := time.Now()
@@ -150,9 +149,9 @@ func TestTaskWhoseAnswerWasLostIsHandedOutAgain(t *testing.T) {
 
 func TestLostTaskThatMayHaveRunOutOfTimeIsNotHandedOutAgain(t *testing.T) {
 	t.Parallel()
-	h := newHosts(t.Context(), time.Second).get(uuid.New())
+	h := newHosts(time.Second).get(uuid.New())
 	now := time.Now()
-	old := &task{raw: []byte("x"), caught: now.Add(-16 * time.Second), session: "s", poll: 1, resp: &workflowservice.PollActivityTaskQueueResponse{
+	old := &task{raw: []byte("x"), caught: now.Add(-16 * time.Second), session: "s", poll: 1, resp: &pollResp{
 		StartToCloseTimeout: durationpb.New(24 * time.Hour), HeartbeatTimeout: durationpb.New(20 * time.Second),
 	}}
 	h.session = "s"
@@ -235,7 +234,7 @@ func TestAgentMovesToAnotherGateway(t *testing.T) {
 
 	// A new process at the second gateway: the first one fails the rest.
 	held = pollAsync(numbered(t.Context(), "1", ""), c2, a.queue(), "restarted")
-	eventually(t, 5*time.Second, "the first gateway fails what the old process held", func() bool { return len(fake.failures()) == 2 })
+	eventually(t, 5*time.Second, "the first gateway fails the rest", func() bool { return len(fake.failures()) == 2 })
 	require.Equal(t, "token-1", string(fake.failures()[1].GetTaskToken()))
 	fake.give(t, a.queue(), fake.task(t, uuid.Nil, "x"))
 	require.NoError(t, await(t, held).err)
@@ -250,7 +249,7 @@ func TestWorkerThatShutsDownGetsItsPollsAnswered(t *testing.T) {
 	c := a.temporal(t)
 	held := pollAsync(t.Context(), c, a.queue(), "s")
 	eventually(t, 5*time.Second, "poll at Temporal", func() bool { return fake.polls(a.queue()) == 1 })
-	_, err := c.ShutdownWorker(t.Context(), &workflowservice.ShutdownWorkerRequest{TaskQueue: a.queue(), WorkerInstanceKey: "worker-s"})
+	_, err := c.ShutdownWorker(t.Context(), &shutdownReq{TaskQueue: a.queue(), WorkerInstanceKey: "worker-s"})
 	require.NoError(t, err)
 	got := await(t, held)
 	require.NoError(t, got.err)

@@ -39,7 +39,7 @@ var (
 )
 
 func unavailable(cause error) *errs.Error {
-	return errs.New(errs.Unavailable, "repository-unavailable", "The repository database cannot be reached. Try again soon.").Because(cause)
+	return errs.New(errs.Unavailable, "repository-unavailable", "The repository cannot be reached. Try again soon.").Because(cause)
 }
 
 // asError finds the error for a person in any error.
@@ -47,9 +47,9 @@ func asError(err error) *errs.Error {
 	if e, ok := errs.As(err); ok {
 		return e
 	}
-	var tooLarge *http.MaxBytesError
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
-	case errors.As(err, &tooLarge):
+	case tooLarge:
 		return errTooLarge
 	case db.IsUnavailable(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unavailable(err)
@@ -94,8 +94,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error 
 	if err == nil {
 		return nil
 	}
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return errTooLarge
 	}
 	return errs.New(errs.Invalid, "invalid-input", "The request is not valid JSON of the expected form: %v.", err)

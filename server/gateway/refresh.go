@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
@@ -13,6 +12,10 @@ import (
 
 // StoreFacts takes facts that were asked for, beside the agent's own reports and their order.
 func (g *Gateway) StoreFacts(ctx context.Context, id uuid.UUID, f host.Facts) error {
+	// An answer by way of Temporal is no more trusted than a report.
+	if err := checkReports(host.ReportsIn{Reports: []host.Report{{Seq: 1, Epoch: "asked", Facts: &f}}}); err != nil {
+		return fmt.Errorf("store facts of host %s: %w", id, err)
+	}
 	err := g.cfg.DB.InTx(ctx, func(ctx context.Context, q *gen.Queries) error {
 		h, err := q.HostForReport(ctx, id)
 		if err != nil {

@@ -73,8 +73,8 @@ func (f *faults) result() error {
 
 func (f *faults) names(at string, facts *host.Facts) {
 	for name, value := range map[string]string{
-		"agent.version": facts.Agent.Version, "os.hostname": facts.OS.Hostname, "os.name": facts.OS.Name, "os.version": facts.OS.Version,
-		"os.machine_id": facts.OS.MachineID, "os.architecture": facts.OS.Architecture,
+		"agent.version": facts.Agent.Version, "os.hostname": facts.OS.Hostname, "os.name": facts.OS.Name,
+		"os.version": facts.OS.Version, "os.machine_id": facts.OS.MachineID, "os.architecture": facts.OS.Architecture,
 	} {
 		if m := textFault(value, maxNameLength); m != "" {
 			f.add(at+".facts."+name, "%s", m)
@@ -116,30 +116,15 @@ func (f *faults) instance(at string, in host.Instance) {
 
 // walk looks at every text and number, wherever it is, so that a field added later is looked at too.
 func (f *faults) walk(at string, v reflect.Value) {
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // JSON knows no others
 	case reflect.Pointer:
 		if !v.IsNil() {
 			f.walk(at, v.Elem())
 		}
 	case reflect.Struct:
-		if t, ok := reflect.TypeAssert[time.Time](v); ok {
-			if y := t.Year(); y < 1 || y > 9999 {
-				f.add(at, "is not a time")
-			}
-			return
-		}
-		for field, value := range v.Fields() {
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			f.walk(at+"."+name, value)
-		}
+		f.fields(at, v)
 	case reflect.Slice:
-		if v.Len() > maxListed {
-			f.add(at, "has more than %d entries", maxListed)
-			return
-		}
-		for i := range v.Len() {
-			f.walk(fmt.Sprintf("%s[%d]", at, i), v.Index(i))
-		}
+		f.list(at, v)
 	case reflect.String:
 		if m := textFault(v.String(), maxTextLength); m != "" {
 			f.add(at, "%s", m)
@@ -156,6 +141,29 @@ func (f *faults) walk(at string, v reflect.Value) {
 		if x := v.Float(); x < 0 || math.IsNaN(x) || math.IsInf(x, 0) {
 			f.add(at, "must be a number of at least 0")
 		}
+	}
+}
+
+func (f *faults) fields(at string, v reflect.Value) {
+	if t, ok := reflect.TypeAssert[time.Time](v); ok {
+		if y := t.Year(); y < 1 || y > 9999 {
+			f.add(at, "is not a time")
+		}
+		return
+	}
+	for field, value := range v.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		f.walk(at+"."+name, value)
+	}
+}
+
+func (f *faults) list(at string, v reflect.Value) {
+	if v.Len() > maxListed {
+		f.add(at, "has more than %d entries", maxListed)
+		return
+	}
+	for i := range v.Len() {
+		f.walk(fmt.Sprintf("%s[%d]", at, i), v.Index(i))
 	}
 }
 

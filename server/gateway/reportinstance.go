@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db/gen"
 )
@@ -101,7 +100,7 @@ func reported(row gen.Instance, in host.Instance) gen.Instance {
 		row.Status = in.Status
 	}
 	row.SystemIdentifier = cmp.Or(in.SystemIdentifier, row.SystemIdentifier)
-	row.Port = cmp.Or(int32(in.Port), row.Port) //nolint:gosec // checked
+	row.Port = cmp.Or(int32(in.Port), row.Port)
 	row.SocketDir = cmp.Or(in.SocketDir, row.SocketDir)
 	row.BinDir = cmp.Or(in.BinDir, row.BinDir)
 	row.OsUser = cmp.Or(in.OSUser, row.OsUser)
@@ -109,7 +108,7 @@ func reported(row gen.Instance, in host.Instance) gen.Instance {
 	row.Version = cmp.Or(in.Version, row.Version)
 	row.Edition = cmp.Or(in.Edition, row.Edition)
 	row.Role = cmp.Or(in.Role, row.Role)
-	row.Pid = int32(in.PID) //nolint:gosec // checked
+	row.Pid = int32(in.PID)
 	row.StartedAt = in.StartedAt
 	if row.StartedAt != nil {
 		// As the repository keeps it, or it would differ with every report.

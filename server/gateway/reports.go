@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
@@ -38,7 +37,9 @@ func (g *Gateway) reports(w http.ResponseWriter, r *http.Request, c caller) erro
 }
 
 // storeReports answers a batch told twice as it did the first time.
-func (g *Gateway) storeReports(ctx context.Context, q *gen.Queries, id uuid.UUID, all []host.Report) ([]host.InstanceConflict, error) {
+func (g *Gateway) storeReports(
+	ctx context.Context, q *gen.Queries, id uuid.UUID, all []host.Report,
+) ([]host.InstanceConflict, error) {
 	h, err := q.HostForReport(ctx, id)
 	if err != nil {
 		return nil, err

@@ -7,10 +7,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db/gen"
+	"github.com/stretchr/testify/require"
 )
 
 func running1(dir string, port int) host.Instance {
@@ -134,7 +133,8 @@ func TestInstancesThatVanish(t *testing.T) {
 	half.Status = host.InstanceCrashed
 	f.report(t, a, host.Report{Seq: 3, Epoch: "e", Instances: []host.Instance{half}})
 	require.Equal(t, "creating", f.instances(t, a)["/data/new"].Status)
-	f.report(t, a, host.Report{Seq: 4, Epoch: "e", Instances: []host.Instance{running1("/data/new", 5), running1("/data/managed", 2)}})
+	both := []host.Instance{running1("/data/new", 5), running1("/data/managed", 2)}
+	f.report(t, a, host.Report{Seq: 4, Epoch: "e", Instances: both})
 	got = f.instances(t, a)
 	require.Equal(t, "running", got["/data/new"].Status)
 	require.Equal(t, "running", got["/data/managed"].Status)
@@ -149,7 +149,8 @@ func TestTwoAgentsOfOneMachineConflict(t *testing.T) {
 	inst := running1("/data/one", 5432)
 	require.Empty(t, f.report(t, first, full(1, "same", inst)).Conflicts)
 	out := f.report(t, second, full(1, "same", inst, running1("/data/other", 5433)))
-	require.Equal(t, []host.InstanceConflict{{DataDirectory: "/data/one", SystemIdentifier: inst.SystemIdentifier, HeldBy: "first"}}, out.Conflicts)
+	want := host.InstanceConflict{DataDirectory: "/data/one", SystemIdentifier: inst.SystemIdentifier, HeldBy: "first"}
+	require.Equal(t, []host.InstanceConflict{want}, out.Conflicts)
 	require.Equal(t, "first", f.instances(t, second)["/data/one"].Conflict)
 	require.Empty(t, f.instances(t, second)["/data/other"].Conflict)
 	require.Empty(t, f.report(t, elsewhere, full(1, "another machine", inst)).Conflicts)
@@ -230,7 +231,7 @@ func TestOnlyVisibleChangesAreAnnounced(t *testing.T) {
 
 	inst.SizeBytes += 4096
 	f.report(t, a, host.Report{Seq: 2, Epoch: "e", Instances: []host.Instance{inst}})
-	require.EqualValues(t, inst.SizeBytes, f.instances(t, a)["/data/one"].SizeBytes)
+	require.Equal(t, inst.SizeBytes, f.instances(t, a)["/data/one"].SizeBytes)
 	inst.Status = host.InstanceStopped
 	f.report(t, a, host.Report{Seq: 3, Epoch: "e", Instances: []host.Instance{inst}})
 	require.Equal(t, id, events.next(t, "instance").ID)

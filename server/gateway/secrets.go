@@ -1,14 +1,12 @@
 package gateway
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 
-	"crypto/sha256"
-	"encoding/hex"
-
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/internal/errs"
@@ -40,7 +38,8 @@ func (g *Gateway) secret(w http.ResponseWriter, r *http.Request, c caller) error
 	plain, err := g.cfg.Sealer.Open(int(row.KeyVersion), row.Sealed, secret.AAD(id))
 	if err != nil {
 		g.log.Error("a secret does not open", "secret", id, "error", err)
-		return errs.New(errs.Internal, "secret-unreadable", "The secret cannot be opened; the manager's master key may be another one.").Because(err)
+		return errs.New(errs.Internal, "secret-unreadable",
+			"The secret cannot be opened; the manager's master key may be another one.").Because(err)
 	}
 	writeJSON(w, host.SecretOut{Value: string(plain)})
 	return nil
@@ -52,7 +51,8 @@ func secretIDs(in host.SecretIn) (id uuid.UUID, operation *uuid.UUID, err error)
 		text = ref
 	}
 	if id, err = uuid.Parse(text); err != nil {
-		return id, nil, errs.New(errs.Invalid, "invalid-input", "The secret's reference is not valid.").At("body.secret", "is not a reference")
+		return id, nil, errs.New(errs.Invalid, "invalid-input", "The secret's reference is not valid.").
+			At("body.secret", "is not a reference")
 	}
 	if in.Operation == "" {
 		return id, nil, nil

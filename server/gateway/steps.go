@@ -7,12 +7,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pgdrover/pgdrover/activities/host"
+	"github.com/pgdrover/pgdrover/workflows/op"
 	commonpb "go.temporal.io/api/common/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	"go.temporal.io/sdk/converter"
-
-	"github.com/pgdrover/pgdrover/activities/host"
-	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 // The states of a step's row.
@@ -97,7 +96,7 @@ func (s *stepQueue) started(hostID uuid.UUID, t *task) {
 	}
 	s.add(stepEvent{
 		kind: stepEventStarted, operation: operation, step: clean(t.step.Step), attempt: t.ref.Attempt, at: s.now(), host: hostID,
-		seq: int32(t.step.Seq), verb: clean(t.step.Verb), title: clean(t.step.Title), undo: t.step.Undo, //nolint:gosec // small
+		seq: int32(t.step.Seq), verb: clean(t.step.Verb), title: clean(t.step.Title), undo: t.step.Undo,
 	})
 }
 

@@ -6,15 +6,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pgdrover/pgdrover/activities/host"
+	"github.com/pgdrover/pgdrover/db/gen"
+	"github.com/pgdrover/pgdrover/workflows/op"
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
-
-	"github.com/pgdrover/pgdrover/activities/host"
-	"github.com/pgdrover/pgdrover/db/gen"
-	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 func payloads(t *testing.T, v any) *commonpb.Payloads {
@@ -43,7 +42,7 @@ func (f *fixture) awaitStep(t *testing.T, operation uuid.UUID, step, state strin
 }
 
 // take polls for a task and gives it.
-func take(t *testing.T, fake *fakeTemporal, c workflowservice.WorkflowServiceClient, a *agent, task *workflowservice.PollActivityTaskQueueResponse) []byte {
+func take(t *testing.T, fake *fakeTemporal, c workflowservice.WorkflowServiceClient, a *agent, task *pollResp) []byte {
 	t.Helper()
 	polled := pollAsync(t.Context(), c, a.queue(), "s")
 	fake.give(t, a.queue(), task)
@@ -73,7 +72,7 @@ func TestStepIsSeenFromBeginToEnd(t *testing.T) {
 
 	// Many heartbeats, few writes, the last one wins.
 	for i := range 50 {
-		_, err := c.RecordActivityTaskHeartbeat(t.Context(), &workflowservice.RecordActivityTaskHeartbeatRequest{
+		_, err := c.RecordActivityTaskHeartbeat(t.Context(), &heartbeatReq{
 			TaskToken: token, Details: payloads(t, host.Progress{Done: int64(i), Total: 49, Unit: "files", Note: "a\x00b"}),
 		})
 		require.NoError(t, err)
@@ -82,7 +81,7 @@ func TestStepIsSeenFromBeginToEnd(t *testing.T) {
 		var p host.Progress
 		return json.Unmarshal(f.step(t, o, "01-command-run").Progress, &p) == nil && p.Done == 49 && p.Note == "ab"
 	})
-	_, err := c.RespondActivityTaskCompleted(t.Context(), &workflowservice.RespondActivityTaskCompletedRequest{TaskToken: token})
+	_, err := c.RespondActivityTaskCompleted(t.Context(), &completedReq{TaskToken: token})
 	require.NoError(t, err)
 	row = f.awaitStep(t, o, "01-command-run", "completed")
 	require.NotNil(t, row.EndedAt)
@@ -99,7 +98,7 @@ func TestStepThatFails(t *testing.T) {
 	o := f.operation(t, &a.id)
 	fail := func(token []byte, info *failurepb.ApplicationFailureInfo) {
 		t.Helper()
-		_, err := c.RespondActivityTaskFailed(t.Context(), &workflowservice.RespondActivityTaskFailedRequest{
+		_, err := c.RespondActivityTaskFailed(t.Context(), &failedReq{
 			TaskToken: token, Failure: &failurepb.Failure{
 				Message: "plain message", FailureInfo: &failurepb.Failure_ApplicationFailureInfo{ApplicationFailureInfo: info},
 			},
@@ -124,13 +123,14 @@ func TestStepThatFails(t *testing.T) {
 	require.EqualValues(t, 2, row.Attempt)
 	require.Nil(t, row.Failure)
 	fail(token, &failurepb.ApplicationFailureInfo{
-		Type: "x", NonRetryable: true, Details: payloads(t, op.Failure{Code: "port-in-use", Message: "Port 5432 is in use.", Hint: "Take another."}),
+		Type: "x", NonRetryable: true,
+		Details: payloads(t, op.Failure{Code: "port-in-use", Message: "Port 5432 is in use.", Hint: "Take another."}),
 	})
 	f.awaitStep(t, o, "s1", "failed")
 	require.Equal(t, op.Failure{Code: "port-in-use", Message: "Port 5432 is in use.", Hint: "Take another."}, failure("s1"))
 
 	token = take(t, fake, c, a, fake.task(t, o, "s2"))
-	_, err := c.RespondActivityTaskFailed(t.Context(), &workflowservice.RespondActivityTaskFailedRequest{TaskToken: token, Failure: &failurepb.Failure{
+	_, err := c.RespondActivityTaskFailed(t.Context(), &failedReq{TaskToken: token, Failure: &failurepb.Failure{
 		FailureInfo: &failurepb.Failure_CanceledFailureInfo{CanceledFailureInfo: &failurepb.CanceledFailureInfo{}},
 	}})
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestRowsOfTheDigestAreLeftAlone(t *testing.T) {
 		OperationID: o, Step: "s", Seq: 1, Verb: "v", Title: "t", State: "failed",
 	}))
 	require.Equal(t, "digest", f.step(t, o, "s").Source)
-	_, err := c.RespondActivityTaskCompleted(t.Context(), &workflowservice.RespondActivityTaskCompletedRequest{TaskToken: token})
+	_, err := c.RespondActivityTaskCompleted(t.Context(), &completedReq{TaskToken: token})
 	require.NoError(t, err)
 	f.finish(t, o, "0 s")
 	take(t, fake, c, a, fake.task(t, o, "late"))
@@ -197,7 +197,7 @@ func TestStepsWaitForTheRepository(t *testing.T) {
 	a := f.enroll(t, "a")
 	c := a.temporal(t)
 	o := f.operation(t, &a.id)
-	_, err := c.GetSystemInfo(t.Context(), &workflowservice.GetSystemInfoRequest{})
+	_, err := c.GetSystemInfo(t.Context(), &systemInfoReq{})
 	require.NoError(t, err)
 	lock, err := f.db.Pool.Begin(t.Context())
 	require.NoError(t, err)
@@ -205,7 +205,7 @@ func TestStepsWaitForTheRepository(t *testing.T) {
 	require.NoError(t, err)
 	begin := time.Now()
 	token := take(t, fake, c, a, fake.task(t, o, "s"))
-	_, err = c.RespondActivityTaskCompleted(t.Context(), &workflowservice.RespondActivityTaskCompletedRequest{TaskToken: token})
+	_, err = c.RespondActivityTaskCompleted(t.Context(), &completedReq{TaskToken: token})
 	require.NoError(t, err)
 	require.Less(t, time.Since(begin), 2*time.Second, "no agent waits for the repository")
 	require.NoError(t, lock.Rollback(t.Context()))

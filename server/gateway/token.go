@@ -62,7 +62,7 @@ func (s tokenSealer) open(host uuid.UUID, sealed []byte) (ref taskRef, token []b
 	if n <= 0 || size > uint64(len(rest)-n) {
 		return ref, nil, errForged
 	}
-	end := n + int(size) //nolint:gosec // bounded by the length above
+	end := n + int(size)
 	if err := json.Unmarshal(rest[n:end], &ref); err != nil {
 		return ref, nil, errForged
 	}

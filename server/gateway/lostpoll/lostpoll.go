@@ -29,7 +29,9 @@ const (
 // must not begin anew with a new connection.
 func ClientInterceptor() grpc.UnaryClientInterceptor {
 	t := &tracker{}
-	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return func(
+		ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+	) error {
 		if method != pollMethod {
 			return invoke(ctx, method, req, reply, cc, opts...)
 		}
