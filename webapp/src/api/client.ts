@@ -1,5 +1,5 @@
 import createClient from 'openapi-fetch'
-import { Problem, type ProblemBody } from './problem'
+import { Problem } from './problem'
 import type { paths } from './schema.gen'
 import { sessionFetch } from './session'
 
@@ -20,7 +20,7 @@ interface Answer<T> {
 export async function take<T>(answer: Promise<Answer<T>>): Promise<NonNullable<T>> {
   const { data, error, response } = await answer
   if (!response.ok || error !== undefined) {
-    throw new Problem(response.status, (typeof error === 'object' && error !== null ? error : {}) as ProblemBody)
+    throw new Problem(response.status, typeof error === 'object' && error !== null ? error : {})
   }
   return data as NonNullable<T>
 }
@@ -37,7 +37,8 @@ export function ifMatch(etag: string): { 'If-Match'?: string } {
 }
 
 // The parameters of a list as they are in the page's URL. They are words there; the manager checks them.
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the document's parameter types are narrower than words
-export function listParams(search: Record<string, string | undefined>): any {
+export function listParams<P extends ListPath>(search: Record<string, string | undefined>): NonNullable<paths[P]['get']['parameters']['query']> {
   return Object.fromEntries(Object.entries(search).filter(([, value]) => value !== undefined && value !== ''))
 }
+
+type ListPath = '/api/v1/hosts' | '/api/v1/instances' | '/api/v1/operations' | '/api/v1/schedules' | '/api/v1/audit'

@@ -4,7 +4,7 @@ export interface FieldFault {
   value?: unknown
 }
 
-export interface ProblemBody {
+interface ProblemBody {
   title?: string
   status?: number
   detail?: string

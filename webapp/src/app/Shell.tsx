@@ -3,7 +3,7 @@ import { useDisclosure } from '@mantine/hooks'
 import { useQueryClient } from '@tanstack/react-query'
 import { Outlet, useLocation } from '@tanstack/react-router'
 import { IconPlugConnectedX } from '@tabler/icons-react'
-import { lazy, Suspense, useEffect, useRef } from 'react'
+import { lazy, Suspense, useEffect, useRef, useState } from 'react'
 import { NotificationBell } from '@/features/notification/NotificationBell'
 import { useDialogRequest } from '@/features/operation/dialog'
 import { RunningCards } from '@/features/operation/RunningCards'
@@ -81,9 +81,9 @@ function LazyDialog() {
     return () => clearTimeout(timer)
   }, [])
   const wanted = useDialogRequest() !== undefined
-  const used = useRef(false)
-  if (wanted) used.current = true
-  if (!used.current) return null
+  const [used, setUsed] = useState(false)
+  if (wanted && !used) setUsed(true)
+  if (!used) return null
   return (
     <Suspense fallback={null}>
       <OperationDialog />

@@ -91,6 +91,8 @@ export function onChange(listener: (event: ChangeEvent) => void): () => void {
   return () => listeners.delete(listener)
 }
 
+const longAway = 60_000
+
 // listen keeps the event stream open and the query cache fresh until the returned function is called.
 export function listen(client: QueryClient): () => void {
   const invalidate = (keys: QueryKey[]) => {
@@ -145,8 +147,31 @@ export function listen(client: QueryClient): () => void {
       }
     }
   }
+  // A connection that the network dropped silently says nothing: begin anew when the network is back, and when the
+  // person comes back after a while.
+  const restart = () => {
+    clearTimeout(retry)
+    source?.close()
+    wasLost = true
+    open()
+  }
+  const offline = () => {
+    wasLost = true
+    setConnection('lost')
+  }
+  let hiddenAt = 0
+  const seen = () => {
+    if (document.hidden) hiddenAt = Date.now()
+    else if (hiddenAt > 0 && Date.now() - hiddenAt > longAway) restart()
+  }
+  window.addEventListener('offline', offline)
+  window.addEventListener('online', restart)
+  document.addEventListener('visibilitychange', seen)
   open()
   return () => {
+    window.removeEventListener('offline', offline)
+    window.removeEventListener('online', restart)
+    document.removeEventListener('visibilitychange', seen)
     stopped = true
     clearTimeout(retry)
     soon.stop()

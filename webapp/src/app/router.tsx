@@ -71,7 +71,7 @@ const app = createRoute({
   component: Shell,
   beforeLoad: async ({ location }) => {
     try {
-      await queryClient.ensureQueryData(meQuery)
+      await queryClient.query({ ...meQuery, staleTime: 'static' })
     } catch (error) {
       if (problemOf(error).status !== 401) throw error
       // eslint-disable-next-line @typescript-eslint/only-throw-error -- the router's way to redirect

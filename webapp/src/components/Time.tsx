@@ -8,6 +8,8 @@ const watchers = new Set<() => void>()
 let timer: ReturnType<typeof setInterval> | undefined
 
 function watch(watcher: () => void): () => void {
+  // The clock stood still while nobody watched.
+  if (watchers.size === 0) now = Date.now()
   watchers.add(watcher)
   timer ??= setInterval(() => {
     now = Date.now()
@@ -23,9 +25,7 @@ function watch(watcher: () => void): () => void {
 }
 
 export function useNow(): number {
-  const value = useSyncExternalStore(watch, () => now)
-  // The clock stood still while nobody watched.
-  return watchers.size === 0 ? Date.now() : value
+  return useSyncExternalStore(watch, () => now)
 }
 
 interface TimeProps {

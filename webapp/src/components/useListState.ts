@@ -19,6 +19,11 @@ export interface ListState {
   back: () => void
 }
 
+// withoutTab leaves out the tab, which is the page's and not the list's.
+export function withoutTab(search: Partial<Search>): Partial<Search> {
+  return Object.fromEntries(Object.entries(search).filter(([key]) => key !== 'tab'))
+}
+
 // useListState reads and writes the list's part of the URL. Any change but paging goes back to the first page.
 export function useListState(search: Partial<Search>, keep: string[] = []): ListState {
   const navigate = useNavigate()

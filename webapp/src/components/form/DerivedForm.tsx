@@ -6,7 +6,7 @@ import type { Schema } from '@/api/types'
 import { fields } from './fields'
 import { cleanSchema, hintsOf } from './schema'
 import { templates } from './templates'
-import { validator } from './validator'
+import { faultsOf, validator, withoutUndefined } from './validator'
 import { widgets, type FormContext } from './widgets'
 
 interface Props {
@@ -39,15 +39,21 @@ export function DerivedForm(props: Props) {
   const [tries, setTries] = useState(0)
   const formRef = useRef<HTMLDivElement>(null)
 
-  // The faults are drawn; the first of them takes the focus.
+  // The form library looks only after a change; a field that was left empty must say so too.
+  const found = useMemo(() => Object.fromEntries(faultsOf(shown as RJSFSchema, withoutUndefined(value)).map((fault) => [fault.path.join('.'), fault.message])), [shown, value])
+
+  // The first fault takes the focus, once the form library has drawn it: that takes it one more round.
   useEffect(() => {
-    if (tries > 0) formRef.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus()
+    if (tries === 0) return
+    const timer = setTimeout(() => formRef.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus(), 0)
+    return () => clearTimeout(timer)
   }, [tries])
 
   const context: FormContext = {
     touched,
     tried: tries > 0,
     faults: faults ?? {},
+    found,
     value,
     set: (patch) => onChange({ ...value, ...patch }),
     extra: extra ?? {},
@@ -69,7 +75,6 @@ export function DerivedForm(props: Props) {
         idSeparator="."
         noHtml5Validate
         showErrorList={false}
-        liveValidate="onChange"
         disabled={disabled ?? false}
         experimental_componentUpdateStrategy="always"
         experimental_defaultFormStateBehavior={{ emptyObjectFields: 'skipEmptyDefaults' }}
@@ -87,7 +92,7 @@ export function DerivedForm(props: Props) {
 function merge(base: Record<string, Record<string, unknown>>, over: UiSchema | undefined): UiSchema {
   const out: UiSchema = { ...base }
   for (const [key, value] of Object.entries((over ?? {}) as Record<string, unknown>)) {
-    out[key] = typeof value === 'object' && value !== null ? { ...(base[key] ?? {}), ...(value as object) } : value
+    out[key] = typeof value === 'object' && value !== null ? { ...(base[key] ?? {}), ...(value) } : value
   }
   return out
 }

@@ -25,7 +25,7 @@ function MapField(props: FieldProps) {
     Object.entries((props.formData ?? {}) as Record<string, unknown>).map(([key, value]) => ({ key, value: String(value) })),
   )
   const title = titleOf(props)
-  const error = errorOf(contextOf(props), fieldPathId.$id, props.rawErrors)
+  const error = errorOf(contextOf(props), fieldPathId.$id)
   const change = (next: Pair[]) => {
     setPairs(next)
     const map: Record<string, string> = {}
@@ -61,7 +61,7 @@ function TextsField(props: FieldProps) {
   const { fieldPathId, onChange, required } = props
   const [texts, setTexts] = useState<string[]>(() => ((props.formData ?? []) as unknown[]).map(String))
   const title = titleOf(props)
-  const error = errorOf(contextOf(props), fieldPathId.$id, props.rawErrors)
+  const error = errorOf(contextOf(props), fieldPathId.$id)
   const change = (next: string[]) => {
     setTexts(next)
     onChange(next.length > 0 ? next : undefined, fieldPathId.path)

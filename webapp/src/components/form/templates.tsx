@@ -4,7 +4,7 @@ import { IconChevronDown, IconChevronRight, IconPlus, IconX } from '@tabler/icon
 import { useId, useState, type ReactNode } from 'react'
 import type { Schema } from '@/api/types'
 import { shapeOf, type FormSection } from './schema'
-import { contextOf } from './widgets'
+import { contextOf, errorOf } from './widgets'
 
 // The inputs draw their own label, description and fault.
 function FieldTemplate({ children, hidden }: FieldTemplateProps) {
@@ -16,8 +16,9 @@ function ObjectFieldTemplate(props: ObjectFieldTemplateProps) {
   const nested = fieldPathId.path.length > 0
   const shape = shapeOf(schema as Schema)
   const byName = new Map(properties.filter((property) => !property.hidden).map((property) => [property.name, property.content]))
-  const faulty = new Set([...Object.keys(props.errorSchema ?? {}), ...Object.keys(contextOf({ registry }).faults)])
-  const advancedFaulty = contextOf({ registry }).tried && shape.advanced.some((section) => section.fields.some((name) => faulty.has(name)))
+  const { tried, faults, found } = contextOf({ registry })
+  const faulty = new Set([...(tried ? Object.keys(found) : []), ...Object.keys(faults)].map((path) => path.split('.')[0]))
+  const advancedFaulty = shape.advanced.some((section) => section.fields.some((name) => faulty.has(name)))
   const body = (
     <Stack gap={24}>
       {shape.sections.map((section) => (
@@ -88,7 +89,8 @@ function Folded({ open, children }: { open: boolean; children: ReactNode }) {
   )
 }
 
-function ArrayFieldTemplate({ title, items, canAdd, onAddClick, schema, rawErrors }: ArrayFieldTemplateProps) {
+function ArrayFieldTemplate({ title, items, canAdd, onAddClick, schema, fieldPathId, registry }: ArrayFieldTemplateProps) {
+  const error = errorOf(contextOf({ registry }), fieldPathId.$id)
   return (
     <div role="group" aria-label={title}>
       <Text size="sm" fw={500}>
@@ -102,9 +104,9 @@ function ArrayFieldTemplate({ title, items, canAdd, onAddClick, schema, rawError
       <Stack gap={8} mt={4}>
         {items}
       </Stack>
-      {rawErrors && rawErrors.length > 0 ? (
+      {error ? (
         <Text size="xs" c="var(--mantine-color-error)" mt={4}>
-          {rawErrors[0]}
+          {error}
         </Text>
       ) : null}
       {canAdd ? (

@@ -46,7 +46,7 @@ function sentence(unit: OutputUnit, node: Node): string {
     case 'pattern':
       return typeof node.patternDescription === 'string' ? `Must be ${node.patternDescription}.` : `Must match ${String(node.pattern)}`
     case 'enum':
-      return `Must be one of ${(node.enum ?? []).join(', ')}.`
+      return `Must be one of ${(node.enum ?? []).map(String).join(', ')}.`
     case 'type':
       return `Must be ${node.type === 'integer' ? 'a whole number' : node.type === 'number' ? 'a number' : `of type ${String(node.type)}`}.`
     case 'minItems':
@@ -81,7 +81,7 @@ export function faultsOf(schema: RJSFSchema, value: unknown): { path: string[]; 
   return [...out.values()]
 }
 
-function withoutUndefined(value: unknown): unknown {
+export function withoutUndefined(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? {})) as unknown
 }
 

@@ -7,7 +7,9 @@ import { HostPicker, InstancePicker } from './pickers'
 export interface FormContext {
   touched: ReadonlySet<string>
   tried: boolean
+  // What the manager found wrong, and what we find, by the field's path.
   faults: Record<string, string>
+  found: Record<string, string>
   value: Record<string, unknown>
   set: (patch: Record<string, unknown>) => void
   extra: Record<string, unknown>
@@ -18,11 +20,11 @@ export function contextOf(props: Pick<WidgetProps, 'registry'>): FormContext {
 }
 
 // errorOf is the fault a field shows now: the manager's if it found one, else ours once the person was there.
-export function errorOf(context: FormContext, id: string, rawErrors: string[] | undefined): string | undefined {
+export function errorOf(context: FormContext, id: string): string | undefined {
   const path = id.split('.').slice(1).join('.')
   if (context.faults[path]) return context.faults[path]
   if (!context.tried && !context.touched.has(id)) return undefined
-  return rawErrors?.[0]
+  return context.found[path]
 }
 
 export function isDefault(props: Pick<WidgetProps, 'schema' | 'value'>): boolean {
@@ -49,7 +51,7 @@ export function common(props: WidgetProps) {
     label: props.hideLabel ? undefined : labelWithDefault(props.label, isDefault(props)),
     'aria-label': props.hideLabel ? props.label : undefined,
     description: props.options.description ?? props.schema.description,
-    error: errorOf(context, props.id, props.rawErrors),
+    error: errorOf(context, props.id),
     required: props.required ?? false,
     disabled: (props.disabled ?? false) || (props.readonly ?? false),
     onBlur: (event: FocusEvent<HTMLElement>) => props.onBlur(props.id, (event.target as HTMLInputElement).value),

@@ -27,7 +27,7 @@ function Detail({ record }: { record: AuditRecord }) {
   return (
     <Popover width={420} position="left" withinPortal trapFocus returnFocus>
       <Popover.Target>
-        <UnstyledButton style={{ borderRadius: 4 }} aria-label={`Detail of ${record.action}`}>
+        <UnstyledButton style={{ borderRadius: 4, verticalAlign: 'middle' }} aria-label={`Detail of ${record.action}`}>
           <Text span size="xs" c="dimmed" className="mono" truncate display="block" maw={200}>
             {text}
           </Text>

@@ -6,7 +6,7 @@ import type { ListSearch } from '@/app/search'
 export type AuditSearch = ListSearch<'actor' | 'action' | 'target_id' | 'result' | 'from' | 'to'>
 
 export function listAudit(search: AuditSearch, signal?: AbortSignal): Promise<List<AuditRecord>> {
-  return take(api.GET('/api/v1/audit', { params: { query: listParams(search) }, signal: signal ?? null }))
+  return take(api.GET('/api/v1/audit', { params: { query: listParams<'/api/v1/audit'>(search) }, signal: signal ?? null }))
 }
 
 // No event tells of an audit record; the page reads it anew each time it is opened.

@@ -6,7 +6,7 @@ import type { ListSearch } from '@/app/search'
 export type HostSearch = ListSearch<'state' | 'online' | 'label'>
 
 export function listHosts(search: HostSearch, signal?: AbortSignal): Promise<List<Host>> {
-  return take(api.GET('/api/v1/hosts', { params: { query: listParams(search) }, signal: signal ?? null }))
+  return take(api.GET('/api/v1/hosts', { params: { query: listParams<'/api/v1/hosts'>(search) }, signal: signal ?? null }))
 }
 
 export const hostsQuery = (search: HostSearch) =>

@@ -115,23 +115,21 @@ function useProposals(run: OperationRun, hostId: string, facts: Facts | undefine
   const instances = useQuery({ ...instancesQuery({ host_id: hostId, limit: '500' }), enabled: hostId !== '' }).data
   const proposed = useRef<Record<string, unknown>>({ port: 5432 })
   const { value, change } = run
-  const ours = (field: string) => value[field] === undefined || value[field] === '' || value[field] === proposed.current[field]
-
-  const wanted: Record<string, unknown> = {}
-  const directory = proposedDirectory(facts?.agent.data_root, textOf(value.name))
-  if (ours('data_directory')) wanted.data_directory = directory || undefined
-  if (instances && ours('port')) wanted.port = freePort(instances.items)
-  const newest = versionsOf(facts)[0]
-  if (newest && ours('version')) {
-    wanted.version = newest.version
-    wanted.edition = newest.edition
-  }
-  const differs = Object.keys(wanted).some((field) => wanted[field] !== value[field])
   useEffect(() => {
-    if (!differs) return
+    const ours = (field: string) => value[field] === undefined || value[field] === '' || value[field] === proposed.current[field]
+    const wanted: Record<string, unknown> = {}
+    const directory = proposedDirectory(facts?.agent.data_root, textOf(value.name))
+    if (ours('data_directory')) wanted.data_directory = directory || undefined
+    if (instances && ours('port')) wanted.port = freePort(instances.items)
+    const newest = versionsOf(facts)[0]
+    if (newest && ours('version')) {
+      wanted.version = newest.version
+      wanted.edition = newest.edition
+    }
+    if (Object.keys(wanted).every((field) => wanted[field] === value[field])) return
     proposed.current = { ...proposed.current, ...wanted }
     change({ ...value, ...wanted })
-  })
+  }, [value, change, facts, instances])
 }
 
 // VersionWidget offers the versions installed on the chosen host.

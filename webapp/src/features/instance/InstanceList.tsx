@@ -11,7 +11,7 @@ import { Labels, labelsText } from '@/components/Labels'
 import type { Filter } from '@/components/ListToolbar'
 import { statesOf } from '@/components/states'
 import { RelativeTime } from '@/components/Time'
-import type { ListState } from '@/components/useListState'
+import { withoutTab, type ListState } from '@/components/useListState'
 import { operationTypesQuery } from '@/features/operation/api'
 import { openOperation } from '@/features/operation/dialog'
 import { instancesQuery, listInstances, type InstanceSearch } from './api'
@@ -92,7 +92,7 @@ interface Props {
 const nothingFixed: InstanceSearch = {}
 
 export function InstanceList({ state, fixed = nothingFixed, without = [] }: Props) {
-  const { tab: _tab, ...search } = state.search
+  const search = withoutTab(state.search)
   const query = useQuery(instancesQuery({ ...search, ...fixed }))
   const mayCreate = useQuery(operationTypesQuery).data?.some((type) => type.name === 'instance-create' && type.allowed)
   return (

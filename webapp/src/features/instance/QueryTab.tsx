@@ -8,9 +8,9 @@ import { isFinal, type Instance, type Operation } from '@/api/types'
 import { formatNumber } from '@/components/format'
 import { Panel } from '@/components/Panel'
 import { ProblemAlert } from '@/components/ProblemAlert'
+import { QueryResult, resultOf } from '@/components/QueryResult'
 import { Duration } from '@/components/Time'
 import { commandOperation, operationQuery, runOperation } from '@/features/operation/api'
-import { QueryResult, resultOf } from './QueryResult'
 
 const draftKey = (id: string) => `pgdrover-query-${id}`
 

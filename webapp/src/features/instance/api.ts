@@ -6,7 +6,7 @@ import type { ListSearch } from '@/app/search'
 export type InstanceSearch = ListSearch<'host_id' | 'status' | 'management' | 'version' | 'label'>
 
 export function listInstances(search: InstanceSearch, signal?: AbortSignal): Promise<List<Instance>> {
-  return take(api.GET('/api/v1/instances', { params: { query: listParams(search) }, signal: signal ?? null }))
+  return take(api.GET('/api/v1/instances', { params: { query: listParams<'/api/v1/instances'>(search) }, signal: signal ?? null }))
 }
 
 export const instancesQuery = (search: InstanceSearch) =>

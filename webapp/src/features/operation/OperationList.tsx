@@ -3,14 +3,13 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import type { ReactNode } from 'react'
 import type { Operation } from '@/api/types'
-import type { ListSearch } from '@/app/search'
 import { ShortId } from '@/components/CopyId'
 import { DataList, type Column } from '@/components/DataList'
 import type { Filter } from '@/components/ListToolbar'
 import { statesOf } from '@/components/states'
 import { StatusBadge } from '@/components/StatusBadge'
 import { Duration, RelativeTime } from '@/components/Time'
-import type { ListState } from '@/components/useListState'
+import { withoutTab, type ListState } from '@/components/useListState'
 import { listOperations, operationsQuery, operationTypesQuery, type OperationSearch } from './api'
 import { TargetLink } from './TargetLink'
 
@@ -61,7 +60,7 @@ const noFixed: OperationSearch = {}
 // OperationList is every list of operations: of all, of a host, of an instance, of a schedule.
 export function OperationList({ state, fixed = noFixed, empty, without = [] }: Props) {
   const types = useQuery(operationTypesQuery).data ?? []
-  const { tab: _tab, ...search } = state.search as ListSearch & { tab?: string }
+  const search = withoutTab(state.search)
   const wanted: OperationSearch = { ...search, ...fixed }
   const query = useQuery(operationsQuery(wanted))
   const filters: Filter[] = [

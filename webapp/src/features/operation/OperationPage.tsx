@@ -4,7 +4,6 @@ import { Link, useParams, useSearch } from '@tanstack/react-router'
 import { IconAlertOctagon, IconClockExclamation, IconExternalLink, IconPlayerPause, IconPlayerPlay, IconRefresh, IconX } from '@tabler/icons-react'
 import type { ReactNode } from 'react'
 import { isFinal, type Operation, type Step } from '@/api/types'
-import { CodeBlock } from '@/components/Code'
 import { CopyId } from '@/components/CopyId'
 import { Facts } from '@/components/Facts'
 import { reportProblem } from '@/components/notify'
@@ -12,11 +11,13 @@ import { ObjectProblem } from '@/components/ObjectProblem'
 import { PageHeader } from '@/components/PageHeader'
 import { Panel } from '@/components/Panel'
 import { ProblemAlert } from '@/components/ProblemAlert'
+import { hasRows, QueryResult, resultOf } from '@/components/QueryResult'
 import { stateWord } from '@/components/states'
 import { StatusBadge } from '@/components/StatusBadge'
 import { AbsoluteTime, Duration, RelativeTime } from '@/components/Time'
 import { useCan } from '@/features/access/api'
 import { commandOperation, operationQuery, operationTypesQuery, stepsQuery, type Command } from './api'
+import { InputView } from './InputView'
 import { OutcomeView } from './OutcomeView'
 import classes from './OperationPage.module.css'
 import { PlanSteps } from './PlanPreview'
@@ -67,6 +68,11 @@ export function OperationPage() {
               </Text>
             )}
           </Panel>
+          {hasRows(op.result) && (
+            <Panel title="Rows" flush>
+              <QueryResult result={resultOf(op.result)} />
+            </Panel>
+          )}
           {op.plan && op.plan.length > 0 ? (
             <Panel title="The plan">
               <PlanSteps plan={op.plan} />
@@ -76,7 +82,7 @@ export function OperationPage() {
         <Stack gap={16} className={classes.aside}>
           <AboutPanel operation={op} />
           {op.state === 'succeeded' && !op.dry_run && <OutcomeView operation={op} />}
-          <AskedPanel operation={op} />
+          <InputView operation={op} />
         </Stack>
       </div>
     </>
@@ -265,14 +271,6 @@ function AboutPanel({ operation: op }: { operation: Operation }) {
   )
 }
 
-function AskedPanel({ operation: op }: { operation: Operation }) {
-  if (!op.input || Object.keys(op.input).length === 0) return null
-  return (
-    <Panel title="What was asked">
-      <CodeBlock label="the input" text={JSON.stringify(op.input, null, 2)} />
-    </Panel>
-  )
-}
 
 function PageSkeleton() {
   return (

@@ -18,7 +18,7 @@ interface Props {
 // useOutput reads a step's output from where it was last, whenever the manager says that there is more.
 function useOutput(operation: string, step: string, live: boolean) {
   const [chunks, setChunks] = useState<OutputChunk[]>([])
-  const [state, setState] = useState<'reading' | 'read' | string>('reading')
+  const [state, setState] = useState<'reading' | 'read' | { failed: string }>('reading')
   const [reading, setReading] = useState(0)
 
   useEffect(() => {
@@ -36,7 +36,7 @@ function useOutput(operation: string, step: string, live: boolean) {
         do {
           again = false
           const page = await readOutput(operation, { step, offset }, abort.signal)
-          const fresh = page.chunks ?? []
+          const fresh = page.chunks
           if (fresh.length > 0) {
             again = page.next_offset > offset
             setChunks((known) => appendChunks(known, fresh))
@@ -45,7 +45,7 @@ function useOutput(operation: string, step: string, live: boolean) {
         } while (again && !abort.signal.aborted)
         setState('read')
       } catch (error) {
-        if (!abort.signal.aborted) setState(problemOf(error).message)
+        if (!abort.signal.aborted) setState({ failed: problemOf(error).message })
       } finally {
         busy = false
       }
@@ -79,10 +79,10 @@ export function OutputView({ operation, step, live }: Props) {
     const element = box.current
     if (element) setFollow(element.scrollHeight - element.scrollTop - element.clientHeight < 24)
   }
-  if (state !== 'reading' && state !== 'read') {
+  if (typeof state === 'object') {
     return (
       <Text size="sm" c="dimmed">
-        The output could not be read: {state}{' '}
+        The output could not be read: {state.failed}{' '}
         <Button size="compact-xs" variant="default" onClick={retry}>
           Try again
         </Button>

@@ -6,7 +6,7 @@ import type { ListSearch } from '@/app/search'
 export type OperationSearch = ListSearch<'state' | 'name' | 'target_id' | 'host_id' | 'actor' | 'open' | 'dry_run' | 'schedule_id'>
 
 export function listOperations(search: OperationSearch, signal?: AbortSignal): Promise<List<Operation>> {
-  return take(api.GET('/api/v1/operations', { params: { query: listParams(search) }, signal: signal ?? null }))
+  return take(api.GET('/api/v1/operations', { params: { query: listParams<'/api/v1/operations'>(search) }, signal: signal ?? null }))
 }
 
 export const operationsQuery = (search: OperationSearch) =>

@@ -36,6 +36,13 @@ export function FirstSteps({ overview }: { overview: Overview }) {
           <Text c="dimmed" size="sm">
             Choose the host and a version installed there; the plan is shown before anything is done. Servers that run already are discovered, to be adopted.
           </Text>
+          {overview.instances.discovered > 0 && (
+            <Text size="sm" mt={4}>
+              <Link to="/instances" search={{ management: 'discovered' }}>
+                {overview.instances.discovered} discovered already
+              </Link>
+            </Text>
+          )}
           {can('instance.create') && (
             <Button mt={12} disabled={!hasHost} variant={hasHost ? 'filled' : 'default'} renderRoot={hasHost ? (props) => <Link {...props} to="/instances/new" /> : undefined}>
               Create instance

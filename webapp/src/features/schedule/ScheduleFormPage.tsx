@@ -235,7 +235,7 @@ function TimesPanel({ fields, set, faults }: TimesProps) {
                 { value: 'allow', label: 'Begin all the same' },
               ]}
               value={fields.overlap}
-              onChange={(overlap) => set({ overlap: (overlap ?? 'skip') as Schedule['overlap'] })}
+              onChange={(overlap) => set({ overlap: (overlap ?? 'skip') })}
             />
             <Group gap={12} grow align="flex-start">
               <NumberInput label="Make up missed runs, seconds" description="Older ones are left out" min={10} value={fields.catchup} onChange={(catchup) => set({ catchup })} error={faults.catchup_seconds} />

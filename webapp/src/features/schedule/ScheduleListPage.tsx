@@ -33,7 +33,7 @@ const columns: Column<Schedule>[] = [
     header: 'Last run',
     cell: (schedule) =>
       schedule.last_run ? (
-        <span style={{ display: 'inline-flex', gap: 8 }}>
+        <span style={{ display: 'inline-flex', alignItems: 'center', gap: 8, verticalAlign: 'middle' }}>
           <StatusBadge plain kind="run" state={schedule.last_run.state} />
           <Text span c="dimmed" inherit>
             <RelativeTime at={schedule.last_run.at} />
@@ -45,7 +45,7 @@ const columns: Column<Schedule>[] = [
     text: (schedule) => schedule.last_run?.at,
     optional: true,
   },
-  { id: 'kind', header: 'Kind', cell: (schedule) => (schedule.kind === 'service' ? 'the manager’s own' : 'operation'), text: (schedule) => schedule.kind, optional: true },
+  { id: 'kind', header: 'Kind', cell: (schedule) => (schedule.kind === 'service' ? 'built in' : 'operation'), text: (schedule) => schedule.kind, optional: true },
 ]
 
 const filters = [
@@ -54,7 +54,7 @@ const filters = [
     label: 'Kind',
     options: [
       { value: 'operation', label: 'Operations' },
-      { value: 'service', label: 'The manager’s own' },
+      { value: 'service', label: 'Built in' },
     ],
   },
 ]

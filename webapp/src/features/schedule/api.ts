@@ -6,7 +6,7 @@ import type { ListSearch } from '@/app/search'
 export type ScheduleSearch = ListSearch<'kind'>
 
 export async function listSchedules(search: ScheduleSearch, signal?: AbortSignal): Promise<List<Schedule>> {
-  return (await take(api.GET('/api/v1/schedules', { params: { query: listParams(search) }, signal: signal ?? null }))) as List<Schedule>
+  return (await take(api.GET('/api/v1/schedules', { params: { query: listParams<'/api/v1/schedules'>(search) }, signal: signal ?? null }))) as List<Schedule>
 }
 
 export const schedulesQuery = (search: ScheduleSearch) => queryOptions({ queryKey: ['schedules', search], queryFn: ({ signal }) => listSchedules(search, signal) })

@@ -1,8 +1,8 @@
 import { Button, Group, Text } from '@mantine/core'
 import { IconDownload } from '@tabler/icons-react'
 import { useState } from 'react'
-import { saveFile, toCsv } from '@/components/csv'
-import { formatNumber } from '@/components/format'
+import { saveFile, toCsv } from './csv'
+import { formatNumber } from './format'
 import classes from './QueryResult.module.css'
 
 export interface SqlResult {
@@ -11,6 +11,11 @@ export interface SqlResult {
   truncated: boolean
   command: string | undefined
   seconds: number | undefined
+}
+
+// hasRows tells whether a result is a table of rows.
+export function hasRows(raw: unknown): boolean {
+  return resultOf(raw).columns.length > 0
 }
 
 // resultOf reads the result of instance-query, which the document leaves open.
