@@ -11,11 +11,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/embedpostgres/pgtest"
+	"github.com/stretchr/testify/require"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -225,10 +224,14 @@ func TestDigestMendsSteps(t *testing.T) {
 	t.Parallel()
 	d := open(t)
 	id := operation(t, d, "accepted")
-	require.NoError(t, d.UpsertStep(t.Context(), gen.UpsertStepParams{OperationID: id, Step: "01-a", Seq: 1, Verb: "a", Title: "A", Attempt: 3}))
+	require.NoError(t, d.UpsertStep(t.Context(), gen.UpsertStepParams{
+		OperationID: id, Step: "01-a", Seq: 1, Verb: "a", Title: "A",
+		Attempt: 3,
+	}))
 	require.NoError(t, d.InTx(t.Context(), func(ctx context.Context, q *gen.Queries) error {
 		_, _, err := db.Finish(ctx, q, db.End{Operation: id, State: "succeeded", Steps: []db.StepRecord{
-			{Step: "01-a", Seq: 1, Verb: "a", Title: "A", State: "completed"}, {Step: "02-b", Seq: 2, Verb: "b", Title: "B", State: "completed"},
+			{Step: "01-a", Seq: 1, Verb: "a", Title: "A", State: "completed"},
+			{Step: "02-b", Seq: 2, Verb: "b", Title: "B", State: "completed"},
 		}})
 		return err
 	}))

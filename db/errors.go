@@ -20,8 +20,7 @@ func subFS() (fs.FS, error) {
 
 // Code is the SQLSTATE of an error out of PostgreSQL, empty for others.
 func Code(err error) string {
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pe.Code
 	}
 	return ""
@@ -29,8 +28,7 @@ func Code(err error) string {
 
 // Constraint is the name of the violated constraint, empty for other errors.
 func Constraint(err error) string {
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pe.ConstraintName
 	}
 	return ""

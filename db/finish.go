@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/db/gen"
 )
 

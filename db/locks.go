@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/db/gen"
 )
 

@@ -4,11 +4,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/workflows"
 	"github.com/pgdrover/pgdrover/workflows/op"
 	"github.com/pgdrover/pgdrover/workflows/op/optest"
+	"github.com/stretchr/testify/require"
 )
 
 // every runs a check for each operation and each of the steps it takes when nothing is disturbed.
@@ -151,7 +150,8 @@ func TestDryRunChangesNothing(t *testing.T) {
 				planned = append(planned, p.Verb)
 			}
 			for _, p := range planned {
-				require.True(t, slices.ContainsFunc(peace.Steps, func(s op.StepRef) bool { return s.Verb == p }), "planned %s never happens", p)
+				require.True(t, slices.ContainsFunc(peace.Steps, func(s op.StepRef) bool { return s.Verb == p }), "planned %s never happens",
+					p)
 			}
 		})
 	}

@@ -6,13 +6,12 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/pgdrover/pgdrover/workflows"
 	"github.com/stretchr/testify/require"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
-
-	"github.com/pgdrover/pgdrover/workflows"
 )
 
 // corpus holds histories that released code has made: testdata/replay/<release>/<operation>/<scenario>.json.gz.
@@ -34,7 +33,8 @@ func TestReplay(t *testing.T) {
 		release, name := filepath.Base(filepath.Dir(filepath.Dir(file))), filepath.Base(filepath.Dir(file))
 		t.Run(release+"/"+name+"/"+filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			require.NotNil(t, workflows.ByName(name), "release %s had %s: operations are never taken away while their histories live", release, name)
+			require.NotNil(t, workflows.ByName(name), "release %s had %s: operations are never taken away while their histories live",
+				release, name)
 			require.NoError(t, r.ReplayWorkflowHistory(nil, history(t, file)))
 		})
 	}

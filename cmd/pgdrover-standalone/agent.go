@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 )

@@ -122,7 +122,10 @@ type system struct {
 
 func (s *system) start(ctx context.Context) error {
 	var err error
-	if s.postgres, err = embedpostgres.Start(ctx, embedpostgres.Config{Dir: filepath.Join(s.home, "repository"), Logger: s.log}); err != nil {
+	if s.postgres, err = embedpostgres.Start(ctx, embedpostgres.Config{
+		Dir:    filepath.Join(s.home, "repository"),
+		Logger: s.log,
+	}); err != nil {
 		return fmt.Errorf("start the repository: %w", err)
 	}
 	sctx, cancel := context.WithCancel(s.background)

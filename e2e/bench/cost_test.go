@@ -30,7 +30,8 @@ func spent(b *testing.B, t *bed) cost {
 	db, err := pgx.Connect(b.Context(), t.Repository.DSN("pgdrover"))
 	require.NoError(b, err)
 	defer db.Close(context.WithoutCancel(b.Context()))
-	rows, err := db.Query(b.Context(), `SELECT datname::text || ' transactions', (xact_commit + xact_rollback)::float8 FROM pg_stat_database
+	rows, err := db.Query(b.Context(), `SELECT datname::text || ' transactions', (xact_commit + xact_rollback)::float8
+		FROM pg_stat_database
 		WHERE datname IN ('pgdrover', 'temporal', 'temporal_visibility')`)
 	require.NoError(b, err)
 	for rows.Next() {

@@ -14,10 +14,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/e2e/system"
 	"github.com/pgdrover/pgdrover/internal/embedpostgres"
+	"github.com/stretchr/testify/require"
 )
 
 // An operation that does nothing on one host: what the machinery itself takes.
@@ -66,7 +65,10 @@ func reportPhases(b *testing.B, t *bed, ids []uuid.UUID) {
 		}
 	}
 	require.NoError(b, rows.Err())
-	for i, name := range []string{"accepted to running", "running to the step's begin", "the step", "the step's end to the operation's"} {
+	for i, name := range []string{
+		"accepted to running", "running to the step's begin", "the step",
+		"the step's end to the operation's",
+	} {
 		slices.Sort(phases[i])
 		report(b, "  "+name+", p50", "ms", percentile(phases[i], 0.50), 0)
 	}
@@ -113,14 +115,20 @@ func byHand(b *testing.B, bin, dir string, port int) {
 	pw := dir + ".pw"
 	require.NoError(b, os.WriteFile(pw, []byte("bench-Passw0rd\n"), 0o644))
 	for _, args := range [][]string{
-		{"initdb", "--pgdata=" + dir, "--username=postgres", "--pwfile=" + pw, "--encoding=UTF8", "--locale=C.UTF-8",
-			"--auth-local=scram-sha-256", "--auth-host=scram-sha-256", "--data-checksums"},
-		{"pg_ctl", "start", "--pgdata=" + dir, "--wait", "--log=" + dir + "/server.log", "--options=" + fmt.Sprintf("-p %d -k /tmp -h localhost", port)},
+		{
+			"initdb", "--pgdata=" + dir, "--username=postgres", "--pwfile=" + pw, "--encoding=UTF8", "--locale=C.UTF-8",
+			"--auth-local=scram-sha-256", "--auth-host=scram-sha-256", "--data-checksums",
+		},
+		{
+			"pg_ctl", "start", "--pgdata=" + dir, "--wait", "--log=" + dir + "/server.log",
+			"--options=" + fmt.Sprintf("-p %d -k /tmp -h localhost", port),
+		},
 	} {
 		program := filepath.Join(bin, args[0])
 		cmd := exec.CommandContext(b.Context(), program, args[1:]...)
 		if os.Geteuid() == 0 {
-			cmd = exec.CommandContext(b.Context(), "setpriv", append([]string{"--reuid=postgres", "--regid=postgres", "--clear-groups", program}, args[1:]...)...)
+			cmd = exec.CommandContext(b.Context(), "setpriv",
+				append([]string{"--reuid=postgres", "--regid=postgres", "--clear-groups", program}, args[1:]...)...)
 		}
 		cmd.Dir = "/tmp"
 		// No pipes: the server inherits them, and waiting for their end would wait for the server's.

@@ -65,7 +65,7 @@ func run(ctx context.Context, o options) (failed int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("make folder: %w", err)
 	}
-	if err := os.Chmod(base, 0o755); err != nil {
+	if err := os.Chmod(base, 0o755); err != nil { //nolint:gosec // the servers' user must reach what is in it
 		return 0, fmt.Errorf("open folder: %w", err)
 	}
 	if !o.keep {

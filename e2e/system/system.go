@@ -92,7 +92,8 @@ func (s *System) TemporalAddress() string { return "127.0.0.1:" + strconv.Itoa(s
 // NewManager describes a further manager; the caller starts it.
 func (s *System) NewManager(name, listen string, gatewayPort int) *Process {
 	gw := "127.0.0.1:" + strconv.Itoa(gatewayPort)
-	return s.process(name, filepath.Join(s.Bin, "pgdrover"), []string{"manager", "--temporal-address", s.TemporalAddress(), "--log-level", "info"},
+	return s.process(name, filepath.Join(s.Bin, "pgdrover"),
+		[]string{"manager", "--temporal-address", s.TemporalAddress(), "--log-level", "info"},
 		"PGDROVER_LISTEN="+listen, "PGDROVER_REPOSITORY_URL="+s.Repository.DSN("pgdrover"), "PGDROVER_GATEWAY_LISTEN="+gw,
 		"PGDROVER_GATEWAY_PUBLIC_ADDRESS="+gw, "PGDROVER_ADMIN_PASSWORD="+AdminPassword,
 		"PGDROVER_MASTER_KEY=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "PGDROVER_CRASHPOINT="+s.Crashpoint)
@@ -165,7 +166,7 @@ func (s *System) RestartRepository(ctx context.Context) error {
 
 func awaitTCP(ctx context.Context, c *embedpostgres.Cluster) error {
 	return Until(ctx, time.Minute, "the repository takes connections", func() error {
-		conn, err := net.DialTimeout("tcp", "127.0.0.1:"+strconv.Itoa(c.Port), time.Second)
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(c.Port))
 		if err != nil {
 			return err
 		}
@@ -197,12 +198,12 @@ func (p *Process) LogFile() string { return p.log }
 func (p *Process) Start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) //nolint:gosec // for people to look at
 	if err != nil {
 		return fmt.Errorf("open log of %s: %w", p.Name, err)
 	}
 	defer f.Close()
-	cmd := exec.Command(p.path, p.args...)
+	cmd := exec.Command(p.path, p.args...) //nolint:noctx // it lives until it is killed
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = f, f
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -40,8 +40,9 @@ func runTemporal() error {
 		return fmt.Errorf("read port: %w", err)
 	}
 	s, err := embedtemporal.Start(ctx, embedtemporal.Config{
-		Host: "127.0.0.1", Port: port, User: "pgdrover", Password: os.Getenv("E2E_PG_PASSWORD"), SearchAttributes: admit.SearchAttributes(),
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Host: "127.0.0.1", Port: port, User: "pgdrover", Password: os.Getenv("E2E_PG_PASSWORD"),
+		SearchAttributes: admit.SearchAttributes(),
+		Logger:           slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
 		return err
@@ -65,11 +66,11 @@ func accept(l net.Listener, s *embedtemporal.Server) {
 		}
 		go func() {
 			defer in.Close()
-			out, err := tls.Dial("tcp", s.FrontendAddress(), s.ClientTLS())
+			out, err := tls.Dial("tcp", s.FrontendAddress(), s.ClientTLS()) //nolint:noctx // as long as the other side
 			if err != nil {
 				return
 			}
-			defer out.Close()
+			defer func() { _ = out.Close() }()
 			go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
 			_, _ = io.Copy(in, out)
 		}()

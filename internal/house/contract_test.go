@@ -12,11 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/server/api"
 	"github.com/pgdrover/pgdrover/server/auth"
 	"github.com/pgdrover/pgdrover/workflows"
+	"github.com/stretchr/testify/require"
 )
 
 // document is the OpenAPI document as far as the tests look at it.
@@ -80,7 +79,8 @@ func TestOperationsAreDeclared(t *testing.T) {
 		require.Greater(t, len(strings.Fields(i.Doc)), 4, "doc of %s says too little", i.Name)
 		require.True(t, strings.HasSuffix(i.Doc, "."), "doc of %s is no sentence", i.Name)
 		require.Positive(t, i.Deadline, "%s has no deadline: nobody would be told that it hangs", i.Name)
-		lines = append(lines, fmt.Sprintf("%s target=%s creates=%s permission=%s risk=%s", i.Name, i.Target, or(string(i.Creates), "-"), i.Permission, i.Risk))
+		lines = append(lines, fmt.Sprintf("%s target=%s creates=%s permission=%s risk=%s", i.Name, i.Target, or(string(i.Creates), "-"),
+			i.Permission, i.Risk))
 	}
 	slices.Sort(lines)
 	golden(t, "operations.txt", strings.Join(lines, "\n")+"\n")
@@ -233,7 +233,7 @@ func TestDocumentIsFresh(t *testing.T) {
 	require.NoError(t, err)
 	kept, err := os.ReadFile(filepath.Join(root, "api", "openapi.json"))
 	require.NoError(t, err)
-	require.True(t, string(kept) == string(made), "api/openapi.json is not what the code makes: run \"make gen\"")
+	require.Equal(t, string(kept), string(made), "api/openapi.json is not what the code makes: run \"make gen\"")
 }
 
 // The Go code of the queries is what sqlc makes of them.
@@ -249,4 +249,3 @@ func TestQueriesAreFresh(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "db/gen is not what sqlc makes: run \"make gen\"\n%s", out)
 }
-

@@ -15,13 +15,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/client"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/workflows"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/client"
 )
 
 // Sealer seals secrets for the repository; aad binds them to their id.
@@ -312,7 +311,10 @@ func SealSecret(ctx context.Context, q *gen.Queries, sealer Sealer, purpose, val
 	if err != nil {
 		return id, fmt.Errorf("seal a secret: %w", err)
 	}
-	if err := q.InsertSecret(ctx, gen.InsertSecretParams{ID: id, Purpose: purpose, KeyVersion: int32(version), Sealed: sealed}); err != nil {
+	if err := q.InsertSecret(ctx, gen.InsertSecretParams{
+		ID: id, Purpose: purpose, KeyVersion: int32(version),
+		Sealed: sealed,
+	}); err != nil {
 		return id, fmt.Errorf("keep a secret: %w", err)
 	}
 	return id, nil

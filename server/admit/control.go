@@ -7,13 +7,12 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"go.temporal.io/api/serviceerror"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/workflows"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/api/serviceerror"
 )
 
 // Cancel asks an operation to end: what has not begun ends at once, what runs undoes its work first.
@@ -93,8 +92,7 @@ func (s *Service) signal(ctx context.Context, id uuid.UUID, actor Actor, name st
 		return row, err
 	}
 	err = s.Temporal.SignalWorkflow(ctx, id.String(), "", name, nil)
-	var gone *serviceerror.NotFound
-	if errors.As(err, &gone) {
+	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
 		return row, errs.New(errs.Conflict, "not-running", "The operation does not run.").Because(err)
 	}
 	if err != nil {
@@ -114,7 +112,8 @@ func (s *Service) Retry(ctx context.Context, id uuid.UUID, actor Actor, key stri
 		return row, fmt.Errorf("look up operation: %w", err)
 	}
 	if s := op.State(row.State); s != op.StateFailed && s != op.StateCanceled {
-		return row, errs.New(errs.Conflict, "not-retryable", "Only a failed or canceled operation can be retried; this one is %s.", row.State)
+		return row, errs.New(errs.Conflict, "not-retryable", "Only a failed or canceled operation can be retried; this one is %s.",
+			row.State)
 	}
 	return s.Admit(ctx, Request{Name: row.Name, Input: row.Input, Actor: actor, IdempotencyKey: key, RetryOf: &row.ID})
 }

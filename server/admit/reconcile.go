@@ -8,12 +8,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 )
 
 // Reconcile repairs what a crash left between repository and Temporal: it starts accepted operations, closes rows
@@ -82,8 +81,7 @@ func (s *Service) checkRunning(ctx context.Context) (int, error) {
 
 func (s *Service) gone(ctx context.Context, id uuid.UUID) (bool, string, error) {
 	d, err := s.Temporal.DescribeWorkflowExecution(ctx, id.String(), "")
-	var nf *serviceerror.NotFound
-	if errors.As(err, &nf) {
+	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
 		return true, "Its workflow is no longer known to Temporal.", nil
 	}
 	if err != nil {
@@ -160,7 +158,8 @@ func raise(ctx context.Context, q *gen.Queries, o gen.Operation) error {
 		id := uuid.Must(uuid.NewV7())
 		if err := q.InsertNotification(ctx, gen.InsertNotificationParams{
 			ID: id, AccountID: *o.AccountID, Kind: "operation-late", Title: o.Title + " " + o.TargetName + " is late",
-			Body: "It should have ended by now. It is still at work; look whether its host is online.", Severity: "warning", OperationID: &o.ID,
+			Body:     "It should have ended by now. It is still at work; look whether its host is online.",
+			Severity: "warning", OperationID: &o.ID,
 		}); err != nil {
 			return err
 		}

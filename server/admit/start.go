@@ -7,13 +7,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pgdrover/pgdrover/db/gen"
+	"github.com/pgdrover/pgdrover/workflows/op"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
-
-	"github.com/pgdrover/pgdrover/db/gen"
-	"github.com/pgdrover/pgdrover/workflows/op"
 )
 
 // The search attributes of operations, ids and words only: Temporal keeps them in clear.
@@ -35,8 +34,9 @@ func SearchAttributes() map[string]enums.IndexedValueType {
 // Start starts the workflow of an accepted operation. Told twice it starts one.
 func (s *Service) Start(ctx context.Context, row gen.Operation) error {
 	env := op.Envelope{
-		Operation: row.ID.String(), Name: row.Name, Actor: row.Actor, Target: op.TargetKind(row.TargetKind), TargetID: text(row.TargetID),
-		HostID: text(row.HostID), ObjectID: text(row.ObjectID), Fence: row.Fence, DryRun: row.DryRun, Input: row.Input,
+		Operation: row.ID.String(), Name: row.Name, Actor: row.Actor, Target: op.TargetKind(row.TargetKind),
+		TargetID: text(row.TargetID),
+		HostID:   text(row.HostID), ObjectID: text(row.ObjectID), Fence: row.Fence, DryRun: row.DryRun, Input: row.Input,
 	}
 	targets := []string{}
 	for _, id := range []*uuid.UUID{row.TargetID, row.HostID, row.ObjectID} {

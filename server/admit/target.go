@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/errs"
@@ -86,7 +85,8 @@ func (a *admission) onHost(ctx context.Context, q *gen.Queries, p *gen.InsertOpe
 		}
 	}
 	if h.State != "enrolled" {
-		return errs.New(errs.Conflict, "host-not-enrolled", "Host %s is %s: no agent of it may work. Enrol its agent first.", h.Name, h.State)
+		return errs.New(errs.Conflict, "host-not-enrolled", "Host %s is %s: no agent of it may work. Enrol its agent first.", h.Name,
+			h.State)
 	}
 	for _, need := range a.info.Needs {
 		if !slices.Contains(h.Capabilities, need) {

@@ -14,7 +14,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/internal/errs"

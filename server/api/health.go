@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-
 	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/server/auth"
 )

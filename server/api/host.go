@@ -10,7 +10,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
@@ -115,8 +114,10 @@ func (s *Server) hosts() {
 		Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *HostPath) (*hostOut, error) { return s.hostByID(ctx, in.ID) })
 	route(s, "host.read", huma.Operation{
-		OperationID: "host-refresh-facts", Method: http.MethodPost, Path: "/api/v1/hosts/{id}/refresh-facts", Summary: "Ask a host for its facts now",
-		Tags: []string{"host"}, Errors: []int{http.StatusNotFound}, Description: "The agent's answer is stored and returned; an absent agent is 503 within seconds.",
+		OperationID: "host-refresh-facts", Method: http.MethodPost, Path: "/api/v1/hosts/{id}/refresh-facts",
+		Summary: "Ask a host for its facts now",
+		Tags:    []string{"host"}, Errors: []int{http.StatusNotFound},
+		Description: "The agent's answer is stored and returned; an absent agent is 503 within seconds.",
 	}, func(ctx context.Context, in *HostPath) (*hostOut, error) { return s.refreshFacts(ctx, in.ID) })
 	s.hostChanges()
 }
@@ -147,7 +148,8 @@ func (s *Server) hostChanges() {
 		return &enrollment{Body: e}, err
 	})
 	route(s, "host.manage", huma.Operation{
-		OperationID: "host-token", Method: http.MethodPost, Path: "/api/v1/hosts/{id}/token", Summary: "Make a new enrolment token", Tags: []string{"host"},
+		OperationID: "host-token", Method: http.MethodPost, Path: "/api/v1/hosts/{id}/token", Summary: "Make a new enrolment token",
+		Tags:   []string{"host"},
 		Errors: []int{http.StatusNotFound}, Description: "Earlier unused tokens of the host are void.",
 	}, func(ctx context.Context, in *HostPath) (*enrollment, error) {
 		e, err := s.newToken(ctx, in.ID)
@@ -159,18 +161,21 @@ func (s *Server) hostChanges() {
 		Body    hostBody
 	}
 	route(s, "host.manage", huma.Operation{
-		OperationID: "host-update", Method: http.MethodPatch, Path: "/api/v1/hosts/{id}", Summary: "Rename or label a host", Tags: []string{"host"},
+		OperationID: "host-update", Method: http.MethodPatch, Path: "/api/v1/hosts/{id}", Summary: "Rename or label a host",
+		Tags:   []string{"host"},
 		Errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, func(ctx context.Context, in *change) (*hostOut, error) {
 		return s.updateHost(ctx, in.ID, in.IfMatch, in.Body)
 	})
 	route(s, "host.manage", huma.Operation{
-		OperationID: "host-revoke", Method: http.MethodPost, Path: "/api/v1/hosts/{id}/revoke", Summary: "Revoke a host's agent", Tags: []string{"host"},
+		OperationID: "host-revoke", Method: http.MethodPost, Path: "/api/v1/hosts/{id}/revoke", Summary: "Revoke a host's agent",
+		Tags:   []string{"host"},
 		Errors: []int{http.StatusNotFound}, Description: "Cuts the agent off within seconds; a new token enrols it again.",
 	}, func(ctx context.Context, in *HostPath) (*hostOut, error) { return s.revokeHost(ctx, in.ID) })
 	type gone struct{}
 	route(s, "host.manage", huma.Operation{
-		OperationID: "host-delete", Method: http.MethodDelete, Path: "/api/v1/hosts/{id}", Summary: "Forget a host", Tags: []string{"host"},
+		OperationID: "host-delete", Method: http.MethodDelete, Path: "/api/v1/hosts/{id}", Summary: "Forget a host",
+		Tags:          []string{"host"},
 		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound, http.StatusConflict},
 		Description: "Removes the host's record with those of its instances; nothing on the host is touched. Revoke it first.",
 	}, func(ctx context.Context, in *HostPath) (*gone, error) { return nil, s.deleteHost(ctx, in.ID) })
@@ -187,13 +192,15 @@ func (s *Server) hostByID(ctx context.Context, id uuid.UUID) (*hostOut, error) {
 	if len(rows) == 0 {
 		return nil, errs.New(errs.NotFound, "not-found", "There is no host %s.", id)
 	}
-	return &hostOut{ETag: etag(rows[0].Host.UpdatedAt), Body: toHost(rows[0], true)}, nil
+	return &hostOut{ETag: etag(rows[0].UpdatedAt), Body: toHost(rows[0], true)}, nil
 }
 
 func toHost(r hostRow, whole bool) Host {
 	h := Host{
-		ID: r.ID, Name: r.Name, Labels: labelsOf(r.Labels), State: r.State, Online: r.Online, SeenAt: r.SeenAt, AgentVersion: r.AgentVersion,
-		Capabilities: r.Capabilities, FactsAt: r.FactsAt, InstanceCount: r.InstanceCount, CertificateTo: r.CertificateTo, CreatedAt: r.Host.CreatedAt,
+		ID: r.ID, Name: r.Name, Labels: labelsOf(r.Labels), State: r.State, Online: r.Online, SeenAt: r.SeenAt,
+		AgentVersion: r.AgentVersion,
+		Capabilities: r.Capabilities, FactsAt: r.FactsAt, InstanceCount: r.InstanceCount, CertificateTo: r.CertificateTo,
+		CreatedAt: r.CreatedAt,
 	}
 	if h.Capabilities == nil {
 		h.Capabilities = []string{}

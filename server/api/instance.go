@@ -8,7 +8,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/errs"
@@ -72,7 +71,8 @@ func instanceList() db.List {
 	return db.List{
 		Select: "i.*, h.name AS host_name, h.online AS host_online", From: "instance i JOIN host h ON h.id = i.host_id", ID: "i.id",
 		Sorts: map[string]db.SortKey{
-			"name": {Expr: "i.name", Type: "text"}, "host_name": {Expr: "h.name", Type: "text"}, "status": {Expr: "i.status", Type: "text"},
+			"name": {Expr: "i.name", Type: "text"}, "host_name": {Expr: "h.name", Type: "text"},
+			"status":  {Expr: "i.status", Type: "text"},
 			"version": {Expr: "i.version", Type: "text"}, "port": {Expr: "i.port", Type: "integer"},
 			"size_bytes": {Expr: "i.size_bytes", Type: "bigint"}, "created_at": {Expr: "i.created_at", Type: "timestamptz"},
 			"started_at": {Expr: "coalesce(i.started_at, 'epoch')", Type: "timestamptz"},
@@ -90,7 +90,8 @@ func (s *Server) instances() {
 		Label      string   `query:"label" maxLength:"300" doc:"key or key=value"`
 	}
 	route(s, "instance.read", huma.Operation{
-		OperationID: "instance-list", Method: http.MethodGet, Path: "/api/v1/instances", Summary: "List instances", Tags: []string{"instance"},
+		OperationID: "instance-list", Method: http.MethodGet, Path: "/api/v1/instances", Summary: "List instances",
+		Tags: []string{"instance"},
 	}, func(ctx context.Context, in *list) (*pageOut[Instance], error) {
 		l, err := in.query(instanceList(), "name")
 		if err != nil {
@@ -119,7 +120,8 @@ func (s *Server) instances() {
 		return pageOf(rows, next, total, func(r instanceRow) Instance { return toInstance(r, current) }), nil
 	})
 	route(s, "instance.read", huma.Operation{
-		OperationID: "instance-get", Method: http.MethodGet, Path: "/api/v1/instances/{id}", Summary: "Show an instance", Tags: []string{"instance"},
+		OperationID: "instance-get", Method: http.MethodGet, Path: "/api/v1/instances/{id}", Summary: "Show an instance",
+		Tags:   []string{"instance"},
 		Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *InstancePath) (*instanceOut, error) { return s.instanceByID(ctx, in.ID) })
 	type edit struct {
@@ -131,14 +133,17 @@ func (s *Server) instances() {
 		}
 	}
 	route(s, "instance.manage", huma.Operation{
-		OperationID: "instance-update", Method: http.MethodPatch, Path: "/api/v1/instances/{id}", Summary: "Rename or label an instance",
-		Tags: []string{"instance"}, Errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
+		OperationID: "instance-update", Method: http.MethodPatch, Path: "/api/v1/instances/{id}",
+		Summary: "Rename or label an instance",
+		Tags:    []string{"instance"}, Errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, func(ctx context.Context, in *edit) (*instanceOut, error) {
 		return s.updateInstance(ctx, in.ID, in.IfMatch, in.Body.Name, in.Body.Labels)
 	})
 }
 
-func (s *Server) updateInstance(ctx context.Context, id uuid.UUID, match, name string, labels map[string]string) (*instanceOut, error) {
+func (s *Server) updateInstance(ctx context.Context, id uuid.UUID, match, name string, labels map[string]string) (*instanceOut,
+	error,
+) {
 	err := s.DB.InTx(ctx, func(ctx context.Context, q *gen.Queries) error {
 		i, err := q.GetInstance(ctx, id)
 		if err != nil {
@@ -204,10 +209,11 @@ func (s *Server) currentOperations(ctx context.Context, rows []instanceRow) (map
 func toInstance(r instanceRow, current map[uuid.UUID]OperationRef) Instance {
 	i := Instance{
 		ID: r.ID, Name: r.Name, Labels: labelsOf(r.Labels), HostID: r.HostID, HostName: r.HostName, HostOnline: r.HostOnline,
-		Management: r.Management, Status: r.Status, Role: r.Role, Version: r.Version, Edition: r.Edition, DataDirectory: r.DataDirectory,
-		Port: r.Port, SocketDir: r.SocketDir, BinDir: r.BinDir, OSUser: r.OsUser, Unit: r.Unit, PID: r.Pid, StartedAt: r.StartedAt,
-		SizeBytes: r.SizeBytes, SystemIdentifier: r.SystemIdentifier, Conflict: r.Conflict, DBMSUser: r.DbmsUser, DBMSDatabase: r.DbmsDatabase,
-		StatusAt: r.StatusAt, CreatedAt: r.CreatedAt,
+		Management: r.Management, Status: r.Status, Role: r.Role, Version: r.Version, Edition: r.Edition,
+		DataDirectory: r.DataDirectory, Port: r.Port, SocketDir: r.SocketDir, BinDir: r.BinDir, OSUser: r.OsUser, Unit: r.Unit,
+		PID: r.Pid, StartedAt: r.StartedAt,
+		SizeBytes: r.SizeBytes, SystemIdentifier: r.SystemIdentifier, Conflict: r.Conflict, DBMSUser: r.DbmsUser,
+		DBMSDatabase: r.DbmsDatabase, StatusAt: r.StatusAt, CreatedAt: r.CreatedAt,
 	}
 	if c, ok := current[r.ID]; ok {
 		i.CurrentOperation = &c

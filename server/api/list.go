@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/internal/errs"
 )
@@ -20,7 +19,8 @@ type Page[T any] struct {
 
 type pageOut[T any] struct{ Body Page[T] }
 
-// ListIn is exported, like all embedded inputs, because huma does not look into unexported ones. They are the query parameters of all lists.
+// ListIn is the query parameters of all lists. It is exported, like all embedded inputs, because huma does not look into
+// unexported ones.
 type ListIn struct {
 	Cursor string `query:"cursor" maxLength:"2000" doc:"Of the page before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Rows of a page"`
@@ -36,7 +36,8 @@ func (in ListIn) query(l db.List, order string) (db.List, error) {
 	}
 	if _, ok := l.Sorts[strings.TrimPrefix(l.Sort, "-")]; !ok {
 		names := slices.Sorted(maps.Keys(l.Sorts))
-		return l, errs.New(errs.Invalid, "invalid-sort", "This list cannot be sorted by %q; it can by %s.", l.Sort, strings.Join(names, ", ")).
+		return l, errs.New(errs.Invalid, "invalid-sort", "This list cannot be sorted by %q; it can by %s.", l.Sort,
+			strings.Join(names, ", ")).
 			At("query.sort", "unknown column")
 	}
 	return l, nil

@@ -9,7 +9,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/errs"
@@ -95,7 +94,8 @@ type OperationPath struct {
 
 func operationList() db.List {
 	return db.List{
-		Select: "o.*, h.name AS host_name, h.online AS host_online", From: "operation o LEFT JOIN host h ON h.id = o.host_id", ID: "o.id",
+		Select: "o.*, h.name AS host_name, h.online AS host_online", From: "operation o LEFT JOIN host h ON h.id = o.host_id",
+		ID: "o.id",
 		Sorts: map[string]db.SortKey{
 			"accepted_at": {Expr: "o.accepted_at", Type: "timestamptz"}, "name": {Expr: "o.name", Type: "text"},
 			"state": {Expr: "o.state", Type: "text"}, "target_name": {Expr: "o.target_name", Type: "text"},
@@ -141,52 +141,62 @@ func (s *Server) operations() {
 	}
 }
 
-func (s *Server) operationReads() {
-	type list struct {
-		ListIn
-		State    []string `query:"state" enum:"accepted,waiting,running,paused,succeeded,failed,canceled" doc:"Only operations in one of these states"`
-		Name     string   `query:"name" maxLength:"100" doc:"Only operations of this name, e.g. instance-create"`
-		TargetID string   `query:"target_id" format:"uuid" doc:"Target or made object"`
-		HostID   string   `query:"host_id" format:"uuid" doc:"Only operations on this host"`
-		Actor    string   `query:"actor" maxLength:"100" doc:"Only those asked for by this login"`
-		Open     bool     `query:"open" doc:"Only those that have not ended"`
-		DryRun   string   `query:"dry_run" enum:"true,false" doc:"Only dry runs, or none"`
-		Schedule string   `query:"schedule_id" format:"uuid" doc:"Only operations of this schedule"`
+type operationListIn struct {
+	ListIn
+	State    []string `query:"state" enum:"accepted,waiting,running,paused,succeeded,failed,canceled" doc:"Only operations in one of these states"`
+	Name     string   `query:"name" maxLength:"100" doc:"Only operations of this name, e.g. instance-create"`
+	TargetID string   `query:"target_id" format:"uuid" doc:"Target or made object"`
+	HostID   string   `query:"host_id" format:"uuid" doc:"Only operations on this host"`
+	Actor    string   `query:"actor" maxLength:"100" doc:"Only those asked for by this login"`
+	Open     bool     `query:"open" doc:"Only those that have not ended"`
+	DryRun   string   `query:"dry_run" enum:"true,false" doc:"Only dry runs, or none"`
+	Schedule string   `query:"schedule_id" format:"uuid" doc:"Only operations of this schedule"`
+}
+
+// where puts what was asked for into the query.
+func (in operationListIn) where(l *db.List) error {
+	if err := filterID(l, "o.host_id", "host_id", in.HostID); err != nil {
+		return err
 	}
+	if err := filterID(l, "o.schedule_id", "schedule_id", in.Schedule); err != nil {
+		return err
+	}
+	if in.TargetID != "" {
+		id, err := uuid.Parse(in.TargetID)
+		if err != nil {
+			return errs.New(errs.Invalid, "invalid-input", "target_id is not a UUID.").At("query.target_id", "must be a UUID")
+		}
+		l.Where("(o.target_id = $? OR o.object_id = $?)", id)
+	}
+	filterAny(l, "o.state", in.State)
+	for column, v := range map[string]string{"o.name": in.Name, "o.actor": in.Actor} {
+		if v != "" {
+			l.Where(column+" = $?", v)
+		}
+	}
+	if in.DryRun != "" {
+		l.Where("o.dry_run = $?", in.DryRun == "true")
+	}
+	if in.Open {
+		l.WhereRaw("o.state IN ('accepted', 'waiting', 'running', 'paused')")
+	}
+	if in.Q != "" {
+		l.Where("(o.title ILIKE $? OR o.target_name ILIKE $? OR o.actor ILIKE $?)", like(in.Q))
+	}
+	return nil
+}
+
+func (s *Server) operationReads() {
 	route(s, "operation.read", huma.Operation{
-		OperationID: "operation-list", Method: http.MethodGet, Path: "/api/v1/operations", Summary: "List operations", Tags: []string{"operation"},
-	}, func(ctx context.Context, in *list) (*pageOut[Operation], error) {
+		OperationID: "operation-list", Method: http.MethodGet, Path: "/api/v1/operations", Summary: "List operations",
+		Tags: []string{"operation"},
+	}, func(ctx context.Context, in *operationListIn) (*pageOut[Operation], error) {
 		l, err := in.query(operationList(), "-accepted_at")
 		if err != nil {
 			return nil, err
 		}
-		if err := filterID(&l, "o.host_id", "host_id", in.HostID); err != nil {
+		if err := in.where(&l); err != nil {
 			return nil, err
-		}
-		if err := filterID(&l, "o.schedule_id", "schedule_id", in.Schedule); err != nil {
-			return nil, err
-		}
-		if in.TargetID != "" {
-			id, err := uuid.Parse(in.TargetID)
-			if err != nil {
-				return nil, errs.New(errs.Invalid, "invalid-input", "target_id is not a UUID.").At("query.target_id", "must be a UUID")
-			}
-			l.Where("(o.target_id = $? OR o.object_id = $?)", id)
-		}
-		filterAny(&l, "o.state", in.State)
-		for column, v := range map[string]string{"o.name": in.Name, "o.actor": in.Actor} {
-			if v != "" {
-				l.Where(column+" = $?", v)
-			}
-		}
-		if in.DryRun != "" {
-			l.Where("o.dry_run = $?", in.DryRun == "true")
-		}
-		if in.Open {
-			l.WhereRaw("o.state IN ('accepted', 'waiting', 'running', 'paused')")
-		}
-		if in.Q != "" {
-			l.Where("(o.title ILIKE $? OR o.target_name ILIKE $? OR o.actor ILIKE $?)", like(in.Q))
 		}
 		rows, next, total, err := db.Page[operationRow](ctx, s.DB, l)
 		if err != nil {
@@ -195,7 +205,8 @@ func (s *Server) operationReads() {
 		return pageOf(rows, next, total, s.toOperation), nil
 	})
 	route(s, "operation.read", huma.Operation{
-		OperationID: "operation-get", Method: http.MethodGet, Path: "/api/v1/operations/{id}", Summary: "Show an operation", Tags: []string{"operation"},
+		OperationID: "operation-get", Method: http.MethodGet, Path: "/api/v1/operations/{id}", Summary: "Show an operation",
+		Tags:   []string{"operation"},
 		Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *OperationPath) (*operationOut, error) {
 		return s.operationByID(ctx, in.ID, http.StatusOK)
@@ -233,8 +244,9 @@ func (s *Server) operationRecords() {
 		}
 	}
 	route(s, "operation.read", huma.Operation{
-		OperationID: "operation-output", Method: http.MethodGet, Path: "/api/v1/operations/{id}/output", Summary: "Output of an operation's steps",
-		Tags: []string{"operation"}, Errors: []int{http.StatusNotFound}, Description: "Readable while the operation runs.",
+		OperationID: "operation-output", Method: http.MethodGet, Path: "/api/v1/operations/{id}/output",
+		Summary: "Output of an operation's steps",
+		Tags:    []string{"operation"}, Errors: []int{http.StatusNotFound}, Description: "Readable while the operation runs.",
 	}, func(ctx context.Context, in *output) (*outputOut, error) {
 		if _, err := s.DB.GetOperation(ctx, in.ID); err != nil {
 			return nil, err
@@ -293,8 +305,9 @@ func (s *Server) operationByID(ctx context.Context, id uuid.UUID, status int) (*
 func (s *Server) toOperation(r operationRow) Operation {
 	o := Operation{
 		ID: r.ID, Name: r.Name, Title: r.Title, State: r.State, WaitingFor: r.WaitingFor, Risk: r.Risk, TargetKind: r.TargetKind,
-		TargetID: r.TargetID, TargetName: r.TargetName, HostID: r.HostID, HostOnline: r.HostOnline, ObjectID: r.ObjectID, DryRun: r.DryRun,
-		Input: r.Input, Result: r.Result, Failure: failureOf(r.Failure), Undone: r.Undone, Actor: r.Actor, ScheduleID: r.ScheduleID,
+		TargetID: r.TargetID, TargetName: r.TargetName, HostID: r.HostID, HostOnline: r.HostOnline, ObjectID: r.ObjectID,
+		DryRun: r.DryRun,
+		Input:  r.Input, Result: r.Result, Failure: failureOf(r.Failure), Undone: r.Undone, Actor: r.Actor, ScheduleID: r.ScheduleID,
 		RetryOf: r.RetryOf, CancelRequested: r.CancelRequested, Late: r.Late, DeadlineAt: r.DeadlineAt, AcceptedAt: r.AcceptedAt,
 		StartedAt: r.StartedAt, EndedAt: r.EndedAt,
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/server/admit"
 	"github.com/pgdrover/pgdrover/server/auth"
 	"github.com/pgdrover/pgdrover/workflows"
@@ -53,16 +52,19 @@ func (s *Server) operationTypes() {
 		s.mount(o)
 		info := o.Info()
 		types = append(types, OperationType{
-			Name: info.Name, Title: info.Title, Doc: info.Doc, Group: info.Group, Target: string(info.Target), Creates: string(info.Creates),
+			Name: info.Name, Title: info.Title, Doc: info.Doc, Group: info.Group, Target: string(info.Target),
+			Creates:   string(info.Creates),
 			Unmanaged: info.Unmanaged, Permission: info.Permission, Risk: string(info.Risk), Cancel: string(info.Cancel),
-			Schedulable: info.Schedulable, Undo: info.Undo, InputSchema: standalone(o.InputType()), OutputSchema: standalone(o.OutputType()),
+			Schedulable: info.Schedulable, Undo: info.Undo, InputSchema: standalone(o.InputType()),
+			OutputSchema: standalone(o.OutputType()),
 		})
 	}
 	type none struct{}
 	type out struct{ Body Page[OperationType] }
 	route(s, "operation.read", huma.Operation{
-		OperationID: "operation-type-list", Method: http.MethodGet, Path: "/api/v1/operation-types", Summary: "List what operations there are",
-		Tags: []string{"operation"},
+		OperationID: "operation-type-list", Method: http.MethodGet, Path: "/api/v1/operation-types",
+		Summary: "List what operations there are",
+		Tags:    []string{"operation"},
 	}, func(ctx context.Context, _ *none) (*out, error) {
 		id, _ := auth.From(ctx)
 		p := Page[OperationType]{Items: make([]OperationType, len(types)), Total: int64(len(types))}
@@ -121,8 +123,9 @@ func (s *Server) mount(o op.Operation) {
 		annotate(sc, o.InputType())
 	}
 	hop := huma.Operation{
-		OperationID: info.Name, Method: http.MethodPost, Path: "/api/v1/operations/" + info.Name, Summary: info.Title, Description: info.Doc,
-		Tags: []string{"operation", info.Group}, DefaultStatus: http.StatusAccepted, MaxBodyBytes: 1 << 20,
+		OperationID: info.Name, Method: http.MethodPost, Path: "/api/v1/operations/" + info.Name, Summary: info.Title,
+		Description: info.Doc,
+		Tags:        []string{"operation", info.Group}, DefaultStatus: http.StatusAccepted, MaxBodyBytes: 1 << 20,
 		Errors: []int{http.StatusNotFound, http.StatusConflict},
 		RequestBody: &huma.RequestBody{
 			Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: body}},

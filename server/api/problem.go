@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/errs"
@@ -82,8 +81,7 @@ func problemOf(status int, code, detail string) *Problem {
 
 // problem is the funnel: any error becomes a problem document here and nowhere else.
 func (s *Server) problem(ctx context.Context, route string, err error) *Problem {
-	var p *Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
 	if e, ok := errs.As(err); ok {
@@ -101,7 +99,8 @@ func (s *Server) problem(ctx context.Context, route string, err error) *Problem 
 		return problemOf(499, "canceled", "The request was canceled by its sender.")
 	case db.IsUnavailable(err), errors.Is(err, context.DeadlineExceeded):
 		s.Log.WarnContext(ctx, "the repository is away", "route", route, "error", err)
-		p := toProblem(errs.New(errs.Unavailable, "repository-unavailable", "The repository database cannot be reached. Try again soon."))
+		p := toProblem(errs.New(errs.Unavailable, "repository-unavailable",
+			"The repository database cannot be reached. Try again soon."))
 		p.retry = 5
 		return p
 	}
@@ -112,8 +111,7 @@ func (s *Server) problem(ctx context.Context, route string, err error) *Problem 
 // newProblem replaces huma's error model, so that validation speaks like everything else.
 func newProblem(status int, msg string, details ...error) huma.StatusError {
 	for _, d := range details {
-		var p *Problem
-		if errors.As(d, &p) {
+		if p, ok := errors.AsType[*Problem](d); ok {
 			return p
 		}
 	}
@@ -157,11 +155,13 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 // deny audits a refusal and makes its error.
 func (s *Server) deny(ctx context.Context, id auth.Identity, permission, route, remote string) error {
 	if err := s.DB.InsertAudit(ctx, gen.InsertAuditParams{
-		Actor: id.Login, AccountID: &id.AccountID, RemoteAddress: remote, Action: route, Result: "refused", Detail: json.RawMessage(`{}`),
+		Actor: id.Login, AccountID: &id.AccountID, RemoteAddress: remote, Action: route, Result: "refused",
+		Detail: json.RawMessage(`{}`),
 	}); err != nil {
 		return err
 	}
-	return errs.New(errs.Denied, "permission-denied", "You need the permission %s to do this.", permission).With("permission", permission)
+	return errs.New(errs.Denied, "permission-denied", "You need the permission %s to do this.", permission).
+		With("permission", permission)
 }
 
 // NotFound answers for paths that no route has.

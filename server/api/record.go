@@ -9,7 +9,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/server/auth"
@@ -39,7 +38,8 @@ func (s *Server) notifications() {
 		}
 	}
 	route(s, auth.Self, huma.Operation{
-		OperationID: "notification-list", Method: http.MethodGet, Path: "/api/v1/notifications", Summary: "My notifications", Tags: []string{"access"},
+		OperationID: "notification-list", Method: http.MethodGet, Path: "/api/v1/notifications", Summary: "My notifications",
+		Tags: []string{"access"},
 	}, func(ctx context.Context, in *list) (*out, error) {
 		id, _ := auth.From(ctx)
 		rows, err := s.DB.ListNotifications(ctx, id.AccountID, in.Unread, in.Limit)
@@ -49,7 +49,8 @@ func (s *Server) notifications() {
 		o := &out{}
 		o.Body.Page = pageOf(rows, "", int64(len(rows)), func(n gen.Notification) Notification {
 			return Notification{
-				ID: n.ID, At: n.At, Kind: n.Kind, Title: n.Title, Body: n.Body, Severity: n.Severity, OperationID: n.OperationID, ReadAt: n.ReadAt,
+				ID: n.ID, At: n.At, Kind: n.Kind, Title: n.Title, Body: n.Body, Severity: n.Severity, OperationID: n.OperationID,
+				ReadAt: n.ReadAt,
 			}
 		}).Body
 		if o.Body.Unread, err = s.DB.CountUnread(ctx, id.AccountID); err != nil {
@@ -65,8 +66,9 @@ func (s *Server) notifications() {
 	}
 	type none struct{}
 	route(s, auth.Self, huma.Operation{
-		OperationID: "notification-read", Method: http.MethodPost, Path: "/api/v1/notifications/read", Summary: "Mark notifications as read",
-		Tags: []string{"access"}, DefaultStatus: http.StatusNoContent,
+		OperationID: "notification-read", Method: http.MethodPost, Path: "/api/v1/notifications/read",
+		Summary: "Mark notifications as read",
+		Tags:    []string{"access"}, DefaultStatus: http.StatusNoContent,
 	}, func(ctx context.Context, in *read) (*none, error) {
 		id, _ := auth.From(ctx)
 		if _, err := s.DB.ReadNotifications(ctx, id.AccountID, in.Body.All, full(in.Body.IDs)); err != nil {
@@ -119,10 +121,12 @@ func (s *Server) audit() {
 		OperationID: "audit-list", Method: http.MethodGet, Path: "/api/v1/audit", Summary: "Who did what", Tags: []string{"audit"},
 	}, func(ctx context.Context, in *list) (*pageOut[AuditRecord], error) {
 		l, err := in.query(db.List{
-			Select: "a.id, a.at, a.actor, a.remote_address, a.action, a.target_kind, a.target_id, a.target_name, a.result, a.operation_id, a.detail",
-			From:   "audit a", ID: "lpad(to_hex(a.id), 32, '0')::uuid",
+			Select: "a.id, a.at, a.actor, a.remote_address, a.action, a.target_kind, a.target_id, a.target_name, " +
+				"a.result, a.operation_id, a.detail",
+			From: "audit a", ID: "lpad(to_hex(a.id), 32, '0')::uuid",
 			Sorts: map[string]db.SortKey{
-				"at": {Expr: "a.at", Type: "timestamptz"}, "actor": {Expr: "a.actor", Type: "text"}, "action": {Expr: "a.action", Type: "text"},
+				"at": {Expr: "a.at", Type: "timestamptz"}, "actor": {Expr: "a.actor", Type: "text"},
+				"action": {Expr: "a.action", Type: "text"},
 			},
 		}, "-at")
 		if err != nil {
@@ -180,7 +184,8 @@ func (s *Server) overview() {
 	type none struct{}
 	type out struct{ Body Overview }
 	route(s, "instance.read", huma.Operation{
-		OperationID: "overview", Method: http.MethodGet, Path: "/api/v1/overview", Summary: "The fleet at a glance", Tags: []string{"system"},
+		OperationID: "overview", Method: http.MethodGet, Path: "/api/v1/overview", Summary: "The fleet at a glance",
+		Tags: []string{"system"},
 	}, func(ctx context.Context, _ *none) (*out, error) {
 		o := &out{Body: Overview{Version: s.Version, TemporalUI: s.TemporalUI}}
 		return o, s.count(ctx, &o.Body)

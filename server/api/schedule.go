@@ -9,7 +9,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
 	"github.com/pgdrover/pgdrover/internal/errs"
@@ -83,7 +82,8 @@ func (s *Server) schedules() {
 	s.scheduleReads()
 	type add struct{ Body ScheduleBody }
 	route(s, "schedule.manage", huma.Operation{
-		OperationID: "schedule-add", Method: http.MethodPost, Path: "/api/v1/schedules", Summary: "Add a schedule", Tags: []string{"schedule"},
+		OperationID: "schedule-add", Method: http.MethodPost, Path: "/api/v1/schedules", Summary: "Add a schedule",
+		Tags:          []string{"schedule"},
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
 	}, func(ctx context.Context, in *add) (*scheduleOut, error) {
 		return s.saveSchedule(ctx, uuid.Must(uuid.NewV7()), in.Body, true, "")
@@ -94,7 +94,8 @@ func (s *Server) schedules() {
 		Body    ScheduleBody
 	}
 	route(s, "schedule.manage", huma.Operation{
-		OperationID: "schedule-update", Method: http.MethodPut, Path: "/api/v1/schedules/{id}", Summary: "Change a schedule", Tags: []string{"schedule"},
+		OperationID: "schedule-update", Method: http.MethodPut, Path: "/api/v1/schedules/{id}", Summary: "Change a schedule",
+		Tags:   []string{"schedule"},
 		Errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed},
 	}, func(ctx context.Context, in *change) (*scheduleOut, error) {
 		return s.saveSchedule(ctx, in.ID, in.Body, false, in.IfMatch)
@@ -113,7 +114,8 @@ func (s *Server) schedules() {
 	}
 	type none struct{}
 	route(s, "schedule.manage", huma.Operation{
-		OperationID: "schedule-run", Method: http.MethodPost, Path: "/api/v1/schedules/{id}/run", Summary: "Run a schedule now", Tags: []string{"schedule"},
+		OperationID: "schedule-run", Method: http.MethodPost, Path: "/api/v1/schedules/{id}/run", Summary: "Run a schedule now",
+		Tags:          []string{"schedule"},
 		DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *SchedulePath) (*none, error) {
 		r, err := s.DB.GetSchedule(ctx, in.ID)
@@ -123,10 +125,15 @@ func (s *Server) schedules() {
 		if err := s.Schedule.Trigger(ctx, r); err != nil {
 			return nil, err
 		}
-		return nil, s.DB.InTx(ctx, func(ctx context.Context, q *gen.Queries) error { return s.scheduleChanged(ctx, q, "schedule-run", r) })
+		return nil, s.DB.InTx(ctx, func(ctx context.Context,
+			q *gen.Queries,
+		) error {
+			return s.scheduleChanged(ctx, q, "schedule-run", r)
+		})
 	})
 	route(s, "schedule.manage", huma.Operation{
-		OperationID: "schedule-delete", Method: http.MethodDelete, Path: "/api/v1/schedules/{id}", Summary: "Delete a schedule", Tags: []string{"schedule"},
+		OperationID: "schedule-delete", Method: http.MethodDelete, Path: "/api/v1/schedules/{id}", Summary: "Delete a schedule",
+		Tags:          []string{"schedule"},
 		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *SchedulePath) (*none, error) { return nil, s.deleteSchedule(ctx, in.ID) })
 }
@@ -136,7 +143,8 @@ func (s *Server) scheduleReads() {
 		Kind string `query:"kind" enum:"operation,service" doc:"Only schedules of operations, or only the manager's own"`
 	}
 	route(s, "schedule.read", huma.Operation{
-		OperationID: "schedule-list", Method: http.MethodGet, Path: "/api/v1/schedules", Summary: "List schedules and service tasks", Tags: []string{"schedule"},
+		OperationID: "schedule-list", Method: http.MethodGet, Path: "/api/v1/schedules", Summary: "List schedules and service tasks",
+		Tags: []string{"schedule"},
 	}, func(ctx context.Context, in *list) (*pageOut[Schedule], error) {
 		rows, err := s.DB.ListSchedules(ctx)
 		if err != nil {
@@ -155,7 +163,8 @@ func (s *Server) scheduleReads() {
 		return &pageOut[Schedule]{Body: Page[Schedule]{Items: items, Total: int64(len(items))}}, nil
 	})
 	route(s, "schedule.read", huma.Operation{
-		OperationID: "schedule-get", Method: http.MethodGet, Path: "/api/v1/schedules/{id}", Summary: "Show a schedule", Tags: []string{"schedule"},
+		OperationID: "schedule-get", Method: http.MethodGet, Path: "/api/v1/schedules/{id}", Summary: "Show a schedule",
+		Tags:   []string{"schedule"},
 		Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *SchedulePath) (*scheduleOut, error) { return s.scheduleByID(ctx, in.ID) })
 	type runs struct {
@@ -163,7 +172,8 @@ func (s *Server) scheduleReads() {
 		Limit int32 `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"At most so many"`
 	}
 	route(s, "schedule.read", huma.Operation{
-		OperationID: "schedule-runs", Method: http.MethodGet, Path: "/api/v1/schedules/{id}/runs", Summary: "History of a schedule", Tags: []string{"schedule"},
+		OperationID: "schedule-runs", Method: http.MethodGet, Path: "/api/v1/schedules/{id}/runs", Summary: "History of a schedule",
+		Tags:   []string{"schedule"},
 		Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *runs) (*pageOut[ScheduleRun], error) {
 		if _, err := s.DB.GetSchedule(ctx, in.ID); err != nil {
@@ -175,6 +185,10 @@ func (s *Server) scheduleReads() {
 		}
 		return pageOf(rows, "", int64(len(rows)), toRun), nil
 	})
+	s.schedulePreview()
+}
+
+func (s *Server) schedulePreview() {
 	type preview struct{ Body Times }
 	type previewOut struct {
 		Body struct {
@@ -182,8 +196,9 @@ func (s *Server) scheduleReads() {
 		}
 	}
 	route(s, "schedule.read", huma.Operation{
-		OperationID: "schedule-preview", Method: http.MethodPost, Path: "/api/v1/schedules/preview", Summary: "The next ten times of a rule",
-		Tags: []string{"schedule"},
+		OperationID: "schedule-preview", Method: http.MethodPost, Path: "/api/v1/schedules/preview",
+		Summary: "The next ten times of a rule",
+		Tags:    []string{"schedule"},
 	}, func(_ context.Context, in *preview) (*previewOut, error) {
 		t := in.Body
 		d := schedule.Definition{Cron: t.Cron, EverySeconds: t.EverySeconds, TimeZone: t.TimeZone, StartAt: t.StartAt, EndAt: t.EndAt}
@@ -219,7 +234,8 @@ func toSchedule(r gen.Schedule, last map[uuid.UUID]ScheduleRun) Schedule {
 			Name:  r.Name, OperationName: r.OperationName, Input: r.Input, JitterSeconds: int(r.JitterSeconds), Overlap: r.Overlap,
 			CatchupSeconds: int(r.CatchupSeconds),
 		},
-		ID: r.ID, Kind: r.Kind, Paused: r.Paused, Actor: r.Actor, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, NextRuns: []time.Time{},
+		ID: r.ID, Kind: r.Kind, Paused: r.Paused, Actor: r.Actor, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+		NextRuns: []time.Time{},
 	}
 	if !r.Paused {
 		sc.NextRuns = schedule.Next(r.Cron, int(r.EverySeconds), r.TimeZone, time.Now(), r.StartAt, r.EndAt, 10)
@@ -265,8 +281,9 @@ func (s *Server) saveSchedule(ctx context.Context, id uuid.UUID, b ScheduleBody,
 			action = "schedule-add"
 			row, err = q.InsertSchedule(ctx, gen.InsertScheduleParams{
 				ID: id, Name: d.Name, Kind: "operation", OperationName: d.OperationName, Input: d.Input, Cron: d.Cron,
-				EverySeconds: int32(d.EverySeconds), TimeZone: d.TimeZone, StartAt: d.StartAt, EndAt: d.EndAt, JitterSeconds: int32(d.JitterSeconds),
-				Overlap: d.Overlap, CatchupSeconds: int32(d.CatchupSeconds), Actor: who.Login, AccountID: &who.AccountID,
+				EverySeconds: int32(d.EverySeconds), TimeZone: d.TimeZone, StartAt: d.StartAt, EndAt: d.EndAt,
+				JitterSeconds: int32(d.JitterSeconds),
+				Overlap:       d.Overlap, CatchupSeconds: int32(d.CatchupSeconds), Actor: who.Login, AccountID: &who.AccountID,
 			})
 		} else {
 			row, err = s.changeSchedule(ctx, q, id, d, match)
@@ -286,7 +303,9 @@ func (s *Server) saveSchedule(ctx context.Context, id uuid.UUID, b ScheduleBody,
 	return s.scheduleByID(ctx, id)
 }
 
-func (s *Server) changeSchedule(ctx context.Context, q *gen.Queries, id uuid.UUID, d schedule.Definition, match string) (gen.Schedule, error) {
+func (s *Server) changeSchedule(ctx context.Context, q *gen.Queries, id uuid.UUID, d schedule.Definition,
+	match string,
+) (gen.Schedule, error) {
 	r, err := q.GetSchedule(ctx, id)
 	if err != nil {
 		return r, err

@@ -7,7 +7,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/server/auth"
 )
@@ -75,8 +74,9 @@ func (s *Server) sessions() {
 		} `required:"false"`
 	}
 	route(s, auth.Public, huma.Operation{
-		OperationID: "session-refresh", Method: http.MethodPost, Path: "/api/v1/sessions/refresh", Summary: "Renew the tokens of a session",
-		Tags: []string{"access"}, Errors: []int{http.StatusUnauthorized},
+		OperationID: "session-refresh", Method: http.MethodPost, Path: "/api/v1/sessions/refresh",
+		Summary: "Renew the tokens of a session",
+		Tags:    []string{"access"}, Errors: []int{http.StatusUnauthorized},
 	}, func(ctx context.Context, in *refresh) (*sessionOut, error) {
 		token, web := "", false
 		if in.Body != nil {
@@ -98,10 +98,15 @@ func (s *Server) sessions() {
 		}
 		return s.opened(t, id, web), nil
 	})
+	s.ownSession()
+}
 
+// ownSession is what people do with the session they have.
+func (s *Server) ownSession() {
 	type none struct{}
 	route(s, auth.Self, huma.Operation{
-		OperationID: "session-delete", Method: http.MethodDelete, Path: "/api/v1/sessions/current", Summary: "Sign out", Tags: []string{"access"},
+		OperationID: "session-delete", Method: http.MethodDelete, Path: "/api/v1/sessions/current", Summary: "Sign out",
+		Tags:          []string{"access"},
 		DefaultStatus: http.StatusNoContent,
 	}, func(ctx context.Context, _ *none) (*emptyOut, error) {
 		id, _ := auth.From(ctx)

@@ -57,7 +57,9 @@ func (s *Server) stream() {
 	})
 }
 
-func (s *Server) pump(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, sub *events.Subscription, id auth.Identity) {
+func (s *Server) pump(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, sub *events.Subscription,
+	id auth.Identity,
+) {
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
 	for {
@@ -93,7 +95,8 @@ func (s *Server) pump(w http.ResponseWriter, r *http.Request, rc *http.ResponseC
 
 // readOf is the permission that seeing an event of a kind needs.
 var readOf = map[string]string{
-	"host": "host.read", "instance": "instance.read", "operation": "operation.read", "step": "operation.read", "output": "operation.read",
+	"host": "host.read", "instance": "instance.read", "operation": "operation.read", "step": "operation.read",
+	"output":   "operation.read",
 	"schedule": "schedule.read", events.Resync: auth.Self,
 }
 

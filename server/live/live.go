@@ -9,11 +9,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
-
 	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 )
 
 // absent is how long a task may wait for an agent before it is called absent.

@@ -5,10 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/internal/errs"
 	"github.com/pgdrover/pgdrover/server/schedule"
+	"github.com/stretchr/testify/require"
 )
 
 func at(t *testing.T, s string) time.Time {

@@ -13,12 +13,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/robfig/cron/v3"
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
-
 	"github.com/pgdrover/pgdrover/activities/manager"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"
@@ -28,6 +22,11 @@ import (
 	"github.com/pgdrover/pgdrover/workflows"
 	"github.com/pgdrover/pgdrover/workflows/op"
 	"github.com/pgdrover/pgdrover/workflows/schedule"
+	"github.com/robfig/cron/v3"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 )
 
 // Task is one of the manager's own service tasks; it says in a sentence what it did.
@@ -374,17 +373,25 @@ func (s *Service) runTask(ctx context.Context, r gen.Schedule, in manager.Schedu
 }
 
 func (s *Service) begin(ctx context.Context, id uuid.UUID, in manager.ScheduleLaunchIn, operation *uuid.UUID) error {
-	if err := s.DB.StartRun(ctx, gen.StartRunParams{ScheduleID: id, Run: in.Run, At: in.At, State: "running", OperationID: operation}); err != nil {
+	if err := s.DB.StartRun(ctx, gen.StartRunParams{
+		ScheduleID: id, Run: in.Run, At: in.At, State: "running",
+		OperationID: operation,
+	}); err != nil {
 		return fmt.Errorf("record a run: %w", err)
 	}
 	return db.Notify(ctx, s.DB.Queries, db.Event{Kind: "schedule", ID: id.String()})
 }
 
-func (s *Service) run(ctx context.Context, id uuid.UUID, in manager.ScheduleLaunchIn, state, summary string, operation *uuid.UUID) error {
+func (s *Service) run(ctx context.Context, id uuid.UUID, in manager.ScheduleLaunchIn, state, summary string,
+	operation *uuid.UUID,
+) error {
 	if err := s.begin(ctx, id, in, operation); err != nil {
 		return err
 	}
-	if err := s.DB.EndRun(ctx, gen.EndRunParams{State: state, Summary: summary, OperationID: operation, ScheduleID: id, Run: in.Run}); err != nil {
+	if err := s.DB.EndRun(ctx, gen.EndRunParams{
+		State: state, Summary: summary, OperationID: operation, ScheduleID: id,
+		Run: in.Run,
+	}); err != nil {
 		return fmt.Errorf("record the end of a run: %w", err)
 	}
 	return db.Notify(ctx, s.DB.Queries, db.Event{Kind: "schedule", ID: id.String()})

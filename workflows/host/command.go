@@ -4,10 +4,9 @@ package host
 import (
 	"time"
 
-	"go.temporal.io/sdk/workflow"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/workflow"
 )
 
 // CommandIn is the input of host-command.
@@ -21,7 +20,8 @@ type CommandIn struct {
 // Command runs an allow-listed program on a host.
 var Command = op.Define(op.Spec[CommandIn]{
 	Name: "host-command", Title: "Run program", Group: "host", Target: op.TargetHost,
-	Doc:        "Runs a program of the host's allow-list (its policy file, which only the host's owner can change) and keeps its output.",
+	Doc: "Runs a program of the host's allow-list (its policy file, which only the host's owner can change) and keeps its " +
+		"output.",
 	Permission: "host.command", Risk: op.RiskChange, Needs: []string{host.CommandRun.Name},
 	Locks:    func(in CommandIn) []op.Lock { return []op.Lock{{Kind: "host", ID: in.HostID, Mode: op.Shared}} },
 	Deadline: 24 * time.Hour, Schedulable: true,

@@ -3,11 +3,10 @@ package instance
 import (
 	"time"
 
-	"go.temporal.io/sdk/workflow"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/manager"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/workflow"
 )
 
 // AdoptIn is the input of instance-adopt.

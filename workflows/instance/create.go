@@ -6,11 +6,10 @@ import (
 	"strings"
 	"time"
 
-	"go.temporal.io/sdk/workflow"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/manager"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/workflow"
 )
 
 // CreateIn is the input of instance-create.
@@ -66,7 +65,10 @@ var Create = op.Define(op.Spec[CreateIn]{
 func checkCreate(in CreateIn) []op.FieldError {
 	var fe []op.FieldError
 	if !path.IsAbs(in.DataDirectory) || path.Clean(in.DataDirectory) != in.DataDirectory || in.DataDirectory == "/" {
-		fe = append(fe, op.FieldError{Field: "data_directory", Message: "must be an absolute path without '..', '//' or a trailing '/'"})
+		fe = append(fe, op.FieldError{
+			Field:   "data_directory",
+			Message: "must be an absolute path without '..', '//' or a trailing '/'",
+		})
 	}
 	if strings.ContainsAny(in.DataDirectory, "\n\r\x00'\\") {
 		fe = append(fe, op.FieldError{Field: "data_directory", Message: "must not contain quotes, backslashes or line breaks"})
@@ -75,7 +77,10 @@ func checkCreate(in CreateIn) []op.FieldError {
 		fe = append(fe, op.FieldError{Field: "superuser", Message: "must not start with pg_ or contain line breaks"})
 	}
 	if strings.ContainsAny(in.Superuser, "\"'$\\") {
-		fe = append(fe, op.FieldError{Field: "superuser", Message: "must not contain quotes, $ or backslashes: initdb does not take them"})
+		fe = append(fe, op.FieldError{
+			Field:   "superuser",
+			Message: "must not contain quotes, $ or backslashes: initdb does not take them",
+		})
 	}
 	if strings.ContainsAny(string(in.Password), "\n\r\x00") {
 		fe = append(fe, op.FieldError{Field: "password", Message: "must not contain line breaks"})
@@ -236,7 +241,8 @@ func (c *creation) start(ctx workflow.Context) error {
 
 func (c *creation) ctl(action string) host.PGCtlIn {
 	return host.PGCtlIn{
-		Action: action, Mode: "immediate", BinDir: c.rec.BinDir, DataDirectory: c.rec.DataDirectory, OSUser: c.rec.OSUser, Unit: c.rec.Unit,
+		Action: action, Mode: "immediate", BinDir: c.rec.BinDir, DataDirectory: c.rec.DataDirectory, OSUser: c.rec.OSUser,
+		Unit: c.rec.Unit,
 	}
 }
 

@@ -5,11 +5,10 @@ package instance
 import (
 	"fmt"
 
-	"go.temporal.io/sdk/workflow"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/manager"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/workflow"
 )
 
 // Target is the input part all operations on one instance share.

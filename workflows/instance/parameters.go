@@ -47,7 +47,9 @@ func autoConf(in CreateIn) []byte {
 
 func sortedKeys(m map[string]string) []string {
 	keys := make([]string, 0, len(m))
-	for k := range m { //workflowcheck:ignore the keys are sorted before use
+	// The keys are sorted before use.
+	//workflowcheck:ignore
+	for k := range m {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)

@@ -3,10 +3,9 @@ package instance
 import (
 	"time"
 
-	"go.temporal.io/sdk/workflow"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/workflow"
 )
 
 // StopIn is the input of instance-stop.

@@ -81,13 +81,13 @@ func (a Activity[In, Out]) Do(ctx workflow.Context, title string, in In) (Out, e
 	if st.env.DryRun {
 		st.plan = append(st.plan, PlanStep{Step: ref.Step, Verb: a.Name, Title: title, Host: ref.Host, Does: "checked"})
 	}
-	ctx = workflow.WithActivityOptions(withRef(ctx, ref), a.options(ctx, st, ref))
+	ctx = workflow.WithActivityOptions(withRef(ctx, ref), a.options(st, ref))
 	err := workflow.ExecuteActivity(ctx, a.Name, in).Get(ctx, &out)
 	st.ended(ref, err)
 	return out, err
 }
 
-func (a Activity[In, Out]) options(ctx workflow.Context, st *state, ref StepRef) workflow.ActivityOptions {
+func (a Activity[In, Out]) options(st *state, ref StepRef) workflow.ActivityOptions {
 	o := workflow.ActivityOptions{
 		ActivityID:          ref.Step,
 		TaskQueue:           ManagerQueue,

@@ -57,12 +57,10 @@ func FailureOf(err error) *Failure {
 		return &Failure{Code: CodeCanceled, Message: "The operation was canceled."}
 	}
 	step := ""
-	var ae *temporal.ActivityError
-	if errors.As(err, &ae) {
+	if ae, ok := errors.AsType[*temporal.ActivityError](err); ok {
 		step = ae.ActivityID()
 	}
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		f := Failure{Code: app.Type(), Message: app.Message()}
 		var d Failure
 		if app.HasDetails() && app.Details(&d) == nil && d.Message != "" {
@@ -74,8 +72,7 @@ func FailureOf(err error) *Failure {
 		f.Step = step
 		return &f
 	}
-	var to *temporal.TimeoutError
-	if errors.As(err, &to) {
+	if to, ok := errors.AsType[*temporal.TimeoutError](err); ok {
 		f := &Failure{Code: CodeTimeout, Message: "The step ran out of time: " + to.Error(), Step: step}
 		if to.TimeoutType().String() == "ScheduleToStart" {
 			f.Code, f.Message = CodeHostOffline, "The agent of the host did not take the task in time."

@@ -2,6 +2,7 @@ package op
 
 import (
 	"errors"
+	"slices"
 
 	"go.temporal.io/sdk/workflow"
 )
@@ -37,8 +38,8 @@ func (st *state) compensate(ctx workflow.Context) Undone {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	st.undoing = true
 	var errs []error
-	for i := len(st.undo) - 1; i >= 0; i-- {
-		if err := st.undo[i].run(ctx); err != nil {
+	for _, v := range slices.Backward(st.undo) {
+		if err := v.run(ctx); err != nil {
 			workflow.GetLogger(ctx).Error("compensation failed", "error", err)
 			errs = append(errs, err)
 		}

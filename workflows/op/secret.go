@@ -27,7 +27,7 @@ func Secrets(in any) map[string]*Secret {
 func collectSecrets(v reflect.Value, prefix string, found map[string]*Secret) {
 	for f, fv := range v.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if s, ok := fv.Addr().Interface().(*Secret); ok {
+		if s, ok := reflect.TypeAssert[*Secret](fv.Addr()); ok {
 			if *s != "" {
 				found[prefix+name] = s
 			}

@@ -191,7 +191,7 @@ func (d *definition[In, Out]) Prepare(raw json.RawMessage) (any, []FieldError, e
 		return nil, nil, fmt.Errorf("defaults of %s: %w", d.spec.Name, err)
 	}
 	if err := decodeStrict(raw, in); err != nil {
-		return nil, []FieldError{{Field: "body", Message: err.Error()}}, nil
+		return nil, []FieldError{{Field: "body", Message: err.Error()}}, nil //nolint:nilerr // the caller's fault, told as such
 	}
 	if d.spec.Defaults != nil {
 		d.spec.Defaults(in)

@@ -5,11 +5,10 @@ package schedule
 import (
 	"time"
 
-	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/workflow"
-
 	"github.com/pgdrover/pgdrover/activities/manager"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 )
 
 // LaunchName is the workflow's type.

@@ -11,11 +11,10 @@ import (
 	"os"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/internal/secret"
 	"github.com/pgdrover/pgdrover/server/service"
+	"gopkg.in/yaml.v3"
 )
 
 // Config is the manager's configuration file; the environment's PGDROVER_... overrides the named keys.
@@ -100,7 +99,8 @@ func (c *Config) Validate() error {
 		bad = append(bad, errors.New("tls: give both cert_file and key_file"))
 	}
 	if c.Gateway.PublicAddress == "" {
-		bad = append(bad, errors.New("gateway.public_address (or PGDROVER_GATEWAY_PUBLIC_ADDRESS) is missing: host:port that agents dial"))
+		bad = append(bad, errors.New("gateway.public_address (or PGDROVER_GATEWAY_PUBLIC_ADDRESS) is missing: "+
+			"host:port that agents dial"))
 	}
 	if p := c.AdminPassword; p != "" && len(p) < 8 {
 		bad = append(bad, errors.New("PGDROVER_ADMIN_PASSWORD must have at least 8 characters"))

@@ -13,16 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
-	sdklog "go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/pgdrover/pgdrover/activities/managerimpl"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/internal/crashpoint"
@@ -37,6 +27,15 @@ import (
 	"github.com/pgdrover/pgdrover/server/web"
 	managerworker "github.com/pgdrover/pgdrover/worker/manager"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	sdklog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // FirstLogin is the login of the first administrator.
@@ -146,7 +145,7 @@ func (m *Manager) listen(ctx context.Context) error {
 			return fmt.Errorf("listen on %s: %w", m.cfg.Listen, err)
 		}
 	}
-	var waiting http.Handler = api.NotReady()
+	waiting := api.NotReady()
 	m.handler.Store(&waiting)
 	m.http = &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*m.handler.Load()).ServeHTTP(w, r) }),
@@ -260,7 +259,8 @@ func (m *Manager) assemble(ctx context.Context, sealer *secret.Sealer) error {
 
 func (m *Manager) startWorker(ctx context.Context, adm *admit.Service, sched *schedule.Service) error {
 	acts := &managerimpl.Activities{
-		DB: m.DB, Log: m.log, StartGranted: adm.StartGranted, LaunchSchedule: sched.Launch, RunState: sched.RunState, RunEnded: sched.RunEnded,
+		DB: m.DB, Log: m.log, StartGranted: adm.StartGranted, LaunchSchedule: sched.Launch, RunState: sched.RunState,
+		RunEnded: sched.RunEnded,
 	}
 	return m.persist(ctx, "start the worker", func(context.Context) error {
 		w, err := managerworker.New(m.temporal, acts, crashpoint.Hook("manager"))
@@ -307,7 +307,8 @@ func (m *Manager) startGateway(ctx context.Context, sealer *secret.Sealer) error
 	}
 	g, err := gateway.New(gateway.Config{
 		DB: m.DB, Temporal: clients, Namespace: m.cfg.Temporal.Namespace, Authority: m.Keys.Authority, HMACKey: m.Keys.HMACKey,
-		Sealer: sealer, Listen: m.cfg.Gateway.Listen, PublicAddress: m.cfg.Gateway.PublicAddress, Names: m.cfg.Gateway.Names, Logger: m.log,
+		Sealer: sealer, Listen: m.cfg.Gateway.Listen, PublicAddress: m.cfg.Gateway.PublicAddress, Names: m.cfg.Gateway.Names,
+		Logger: m.log,
 	})
 	if err != nil {
 		return err

@@ -7,13 +7,12 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/pgdrover/pgdrover/server/admit"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
-
-	"github.com/pgdrover/pgdrover/server/admit"
 )
 
 // namespace makes sure that an outside cluster has the namespace and the search attributes; the embedded one has.
@@ -23,13 +22,11 @@ func (m *Manager) namespace(ctx context.Context) error {
 	ns := m.cfg.Temporal.Namespace
 	svc := m.temporal.WorkflowService()
 	_, err := svc.DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: ns})
-	var nf *serviceerror.NamespaceNotFound
-	if errors.As(err, &nf) {
+	if _, ok := errors.AsType[*serviceerror.NamespaceNotFound](err); ok {
 		_, err = svc.RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{
 			Namespace: ns, Description: "pgdrover", WorkflowExecutionRetentionPeriod: durationpb.New(7 * 24 * time.Hour),
 		})
-		var exists *serviceerror.NamespaceAlreadyExists
-		if errors.As(err, &exists) {
+		if _, ok := errors.AsType[*serviceerror.NamespaceAlreadyExists](err); ok {
 			err = nil
 		}
 	}

@@ -12,12 +12,11 @@ import (
 	"strings"
 	"sync"
 
-	"go.temporal.io/sdk/testsuite"
-	"go.temporal.io/sdk/workflow"
-
 	"github.com/pgdrover/pgdrover/activities/host"
 	"github.com/pgdrover/pgdrover/activities/manager"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 )
 
 // The ids that fakes and inputs use.

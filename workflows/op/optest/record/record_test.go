@@ -13,9 +13,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 
+	"github.com/pgdrover/pgdrover/workflows"
+	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/pgdrover/pgdrover/workflows/op/optest"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
@@ -24,10 +28,6 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"go.temporal.io/server/temporaltest"
-
-	"github.com/pgdrover/pgdrover/workflows"
-	"github.com/pgdrover/pgdrover/workflows/op"
-	"github.com/pgdrover/pgdrover/workflows/op/optest"
 )
 
 var release = flag.String("record", "", "record all operations as this release")
@@ -101,7 +101,8 @@ func newStage(t *testing.T) *stage {
 	for _, o := range workflows.All {
 		manager.RegisterWorkflowWithOptions(o.Workflow(), workflow.RegisterOptions{Name: o.Info().Name})
 	}
-	for _, impl := range append(optest.Fakes(st.attempt), op.RecordRunning.Impl(st.recordRunning), op.RecordFinished.Impl(recordFinished)) {
+	records := []op.Implementation{op.RecordRunning.Impl(st.recordRunning), op.RecordFinished.Impl(recordFinished)}
+	for _, impl := range append(optest.Fakes(st.attempt), records...) {
 		w := manager
 		if impl.Info.Side == op.OnAgent {
 			w = agent
@@ -155,7 +156,8 @@ func (st *stage) run(t *testing.T, o op.Operation, sc *scenario) *historypb.Hist
 	require.NoError(t, run.Get(t.Context(), &out))
 	require.NoError(t, expected(sc, out))
 	h := &historypb.History{}
-	for it := st.client.GetWorkflowHistory(t.Context(), run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); it.HasNext(); {
+	all := enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT
+	for it := st.client.GetWorkflowHistory(t.Context(), run.GetID(), run.GetRunID(), false, all); it.HasNext(); {
 		e, err := it.Next()
 		require.NoError(t, err)
 		h.Events = append(h.Events, e)
@@ -173,10 +175,8 @@ func expected(sc *scenario, out op.Outcome) error {
 	if sc.cancelAt != "" {
 		want = append(want, op.StateCanceled)
 	}
-	for _, w := range want {
-		if out.State == w {
-			return nil
-		}
+	if slices.Contains(want, out.State) {
+		return nil
 	}
 	return fmt.Errorf("%s ended %s: %+v", sc.name, out.State, out.Failure)
 }
