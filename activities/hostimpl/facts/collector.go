@@ -60,6 +60,9 @@ type Collector struct {
 	conflicts map[string]string
 	// managed maps real paths of data directories to how the manager writes them.
 	managed map[string]string
+	// servers and ports are looked up again only when they changed.
+	servers map[string]server
+	ports   map[string]portSetting
 }
 
 // New makes a collector.
@@ -76,7 +79,8 @@ func New(o Options) *Collector {
 		}
 	}
 	return &Collector{
-		o: o, log: o.Logger, known: loadKnown(o.StateDir, o.Logger), conflicts: map[string]string{}, managed: map[string]string{},
+		o: o, log: o.Logger, known: loadKnown(o.StateDir, o.Logger), conflicts: map[string]string{},
+		managed: map[string]string{}, servers: map[string]server{}, ports: map[string]portSetting{},
 		binaries: binaries{user: o.InstanceOSUser, cache: map[string]cachedBinary{}},
 		sizes:    sizes{by: map[string]size{}},
 	}

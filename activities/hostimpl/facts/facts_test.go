@@ -15,7 +15,7 @@ import (
 )
 
 // cluster makes the few files by which a data directory is known.
-func cluster(t *testing.T, dir string, state uint32) {
+func cluster(t testing.TB, dir string, state uint32) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "global"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "PG_VERSION"), []byte("15\n"), 0o600))

@@ -98,17 +98,43 @@ func (c *Collector) running(in *host.Instance, pm postgres.Postmaster, ctl postg
 	default:
 		in.Role = "primary"
 	}
+	s := c.server(in.DataDirectory, pm)
+	in.BinDir, in.Unit = s.binDir, s.unit
+	if s.user != "" {
+		in.OSUser = s.user
+	}
+}
+
+// server is what does not change in the life of a postmaster.
+type server struct {
+	pid                int
+	started            time.Time
+	binDir, user, unit string
+}
+
+func (c *Collector) server(dir string, pm postgres.Postmaster) server {
+	c.mu.Lock()
+	s, ok := c.servers[dir]
+	c.mu.Unlock()
+	if ok && s.pid == pm.PID && s.started.Equal(pm.StartedAt) {
+		return s
+	}
+	s = server{pid: pm.PID, started: pm.StartedAt}
 	if exe := proc.Exe(pm.PID); exe != "" {
-		in.BinDir = filepath.Dir(exe)
+		s.binDir = filepath.Dir(exe)
 	} else {
-		in.BinDir = lastBinDir(in.DataDirectory)
+		s.binDir = lastBinDir(dir)
 	}
 	if uid, ok := proc.OwnerUID(pm.PID); ok {
-		in.OSUser = username(uid)
+		s.user = username(uid)
 	}
-	if u := proc.Unit(pm.PID); u != "" && !strings.HasPrefix(u, "pgdrover-agent") {
-		in.Unit = u
+	if u := proc.Unit(pm.PID); !strings.HasPrefix(u, "pgdrover-agent") {
+		s.unit = u
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.servers[dir] = s
+	return s
 }
 
 // firstDir takes the first of several socket directories.
@@ -118,11 +144,18 @@ func firstDir(s string) string {
 }
 
 func control(dir string) (postgres.ControlData, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "global", "pg_control"))
+	f, err := os.Open(filepath.Join(dir, "global", "pg_control"))
 	if err != nil {
 		return postgres.ControlData{}, fmt.Errorf("read pg_control of %s: %w", dir, err)
 	}
-	c, ok := postgres.ParseControlFile(b)
+	defer f.Close()
+	// The file has 8 KiB, what is told of it is in its first bytes.
+	b := make([]byte, 64)
+	n, err := f.Read(b)
+	if err != nil {
+		return postgres.ControlData{}, fmt.Errorf("read pg_control of %s: %w", dir, err)
+	}
+	c, ok := postgres.ParseControlFile(b[:n])
 	if !ok {
 		return c, fmt.Errorf("read pg_control of %s: unknown layout", dir)
 	}
@@ -161,17 +194,41 @@ func (c *Collector) configuredPort(dir string) int {
 	}
 	port := 5432
 	for _, f := range []string{conf, filepath.Join(dir, "postgresql.auto.conf")} {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		if all := portRule.FindAllSubmatch(b, -1); len(all) > 0 {
-			if p, err := strconv.Atoi(string(all[len(all)-1][1])); err == nil {
-				port = p
-			}
+		if p := c.portIn(f); p > 0 {
+			port = p
 		}
 	}
 	return port
+}
+
+// portSetting is the port a file sets, 0 if none, as long as the file does not change.
+type portSetting struct {
+	modified time.Time
+	size     int64
+	port     int
+}
+
+func (c *Collector) portIn(file string) int {
+	fi, err := os.Stat(file)
+	if err != nil {
+		return 0
+	}
+	c.mu.Lock()
+	s, ok := c.ports[file]
+	c.mu.Unlock()
+	if ok && s.size == fi.Size() && s.modified.Equal(fi.ModTime()) {
+		return s.port
+	}
+	s = portSetting{modified: fi.ModTime(), size: fi.Size()}
+	if b, err := os.ReadFile(file); err == nil {
+		if all := portRule.FindAllSubmatch(b, -1); len(all) > 0 {
+			s.port, _ = strconv.Atoi(string(all[len(all)-1][1]))
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ports[file] = s
+	return s.port
 }
 
 func owner(path string) string {
