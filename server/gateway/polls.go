@@ -103,7 +103,7 @@ func (g *Gateway) startUpstream(ctx context.Context, h *hostState, p *upstreamPo
 	g.work.Go(func() {
 		defer close(p.done)
 		defer p.cancel()
-		resp, err := g.upstream(h.id).PollActivityTaskQueue(p.ctx, req)
+		resp, err := g.upstream(h.id).PollActivityTaskQueue(p.ctx, req) //nolint:contextcheck // it outlives the agent's own poll
 		var t *task
 		if err == nil && len(resp.GetTaskToken()) > 0 {
 			t, err = g.caught(h.id, resp)
