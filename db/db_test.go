@@ -219,6 +219,18 @@ func TestWaitingIsFairAndFenced(t *testing.T) {
 	require.Greater(t, two.Fence, one.Fence)
 }
 
+// Operations that share an object are not fenced against one another.
+func TestSharedLocksDrawNoFence(t *testing.T) {
+	t.Parallel()
+	d := open(t)
+	fence, err := db.DrawFence(t.Context(), d.Queries, []db.Lock{{Kind: "instance", ID: "a", Mode: "shared"}})
+	require.NoError(t, err)
+	require.Zero(t, fence)
+	fence, err = db.DrawFence(t.Context(), d.Queries, []db.Lock{{Kind: "instance", ID: "a", Mode: "exclusive"}})
+	require.NoError(t, err)
+	require.Positive(t, fence)
+}
+
 // What the gateway could not write down is mended from the workflow's own account.
 func TestDigestMendsSteps(t *testing.T) {
 	t.Parallel()

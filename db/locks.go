@@ -53,6 +53,19 @@ func CheckLocks(ctx context.Context, q *gen.Queries, locks []Lock) (*Holder, err
 	return nil, nil
 }
 
+// DrawFence draws the fencing number of an operation. Holders of shared locks alone get 0, which agents do not
+// compare: two of them work side by side, and neither may shut the other out.
+func DrawFence(ctx context.Context, q *gen.Queries, locks []Lock) (int64, error) {
+	if !slices.ContainsFunc(locks, func(l Lock) bool { return l.Mode == "exclusive" }) {
+		return 0, nil
+	}
+	fence, err := q.NextFence(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("draw a fence: %w", err)
+	}
+	return fence, nil
+}
+
 // TakeLocks inserts the rows; CheckLocks in the same transaction has found them free.
 func TakeLocks(ctx context.Context, q *gen.Queries, operation uuid.UUID, fence int64, locks []Lock) error {
 	for _, l := range locks {
@@ -104,9 +117,9 @@ func grant(ctx context.Context, q *gen.Queries, w gen.Operation, locks []Lock, a
 	if err != nil || holder != nil {
 		return false, err
 	}
-	fence, err := q.NextFence(ctx)
+	fence, err := DrawFence(ctx, q, locks)
 	if err != nil {
-		return false, fmt.Errorf("draw a fence: %w", err)
+		return false, err
 	}
 	if err := TakeLocks(ctx, q, w.ID, fence, locks); err != nil {
 		return false, err

@@ -269,10 +269,8 @@ func (a *admission) takeOrWait(ctx context.Context, q *gen.Queries, p *gen.Inser
 		p.State, p.WaitingFor = string(op.StateWaiting), "lock"
 		return nil
 	}
-	if p.Fence, err = q.NextFence(ctx); err != nil {
-		return fmt.Errorf("draw a fence: %w", err)
-	}
-	return nil
+	p.Fence, err = db.DrawFence(ctx, q, locks)
+	return err
 }
 
 func (a *admission) sealSecrets(ctx context.Context, q *gen.Queries) ([]uuid.UUID, error) {
