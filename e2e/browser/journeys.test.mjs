@@ -269,6 +269,58 @@ describe('schedules', () => {
   })
 })
 
+describe('a viewer', () => {
+  it('sees no button that changes something', async () => {
+    const page = await newPage(browser)
+    await signIn(page)
+    const id = (await read(page, '/hosts')).items[0].id
+    const change = async (url, edit) => {
+      await page.route(url, async (route) => {
+        const response = await route.fetch()
+        await route.fulfill({ response, json: edit(await response.json()) })
+      })
+    }
+    // What the manager tells a viewer; that it refuses everything else is tested with it.
+    await change('**/api/v1/me', (me) => ({ ...me, role: 'viewer', permissions: me.permissions.filter((each) => each.endsWith('.read') && each !== 'audit.read') }))
+    await change('**/api/v1/operation-types', (types) => ({ ...types, items: types.items.map((each) => ({ ...each, allowed: false })) }))
+    for (const path of ['/', '/instances', '/hosts', `/hosts/${id}`, '/operations', '/schedules', '/settings']) {
+      await page.goto(base + path)
+      await page.getByRole('heading', { level: 1 }).waitFor()
+      await page.waitForFunction(() => !document.querySelector('.mantine-Skeleton-root'))
+      const buttons = await page.locator('main').getByRole('button').allInnerTexts()
+      assert.deepEqual(buttons.filter((text) => /create|add|adopt|new|delete|stop|start|run|edit|revoke|pause/i.test(text)), [], path)
+      assert.equal(await page.getByRole('button', { name: /^More actions/ }).count(), 0, path)
+    }
+    assert.equal(await page.getByRole('link', { name: 'Audit' }).count(), 0)
+  })
+})
+
+describe('a strict content security policy', () => {
+  it('is kept by every kind of page', async () => {
+    const page = await newPage(browser)
+    // Styles are set by scripts; scripts come from files of ours alone and make no code.
+    const policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    await page.route(
+      (url) => url.origin === base && !url.pathname.startsWith('/api/'),
+      async (route) => {
+        if (route.request().resourceType() !== 'document') return route.continue()
+        const response = await route.fetch()
+        return route.fulfill({ response, headers: { ...response.headers(), 'content-security-policy': policy } })
+      },
+    )
+    await signIn(page)
+    for (const path of ['/', '/instances/new', '/operations', '/schedules/new', '/audit', '/settings']) {
+      await page.goto(base + path)
+      await page.getByRole('heading', { level: 1 }).waitFor()
+      await page.waitForFunction(() => !document.querySelector('.mantine-Skeleton-root'))
+    }
+    await page.goto(`${base}/instances/new`)
+    await page.getByRole('button', { name: 'Review the plan' }).click()
+    await page.getByText('This is needed.').first().waitFor()
+    assert.deepEqual(page.wrong, [])
+  })
+})
+
 describe('a lost connection', () => {
   it('is said, and what was missed is read when it is back', async () => {
     const page = await newPage(browser)

@@ -44,7 +44,7 @@ export function Shell() {
         <Rail onClose={rail.close} />
       </AppShell.Navbar>
       <AppShell.Header className={classes.header} withBorder={false}>
-        <Group h="100%" px={24} justify="space-between" wrap="nowrap">
+        <Group h="100%" px={{ base: 12, sm: 24 }} justify="space-between" wrap="nowrap">
           <Group gap={12} wrap="nowrap">
             <Burger opened={railOpened} onClick={rail.toggle} hiddenFrom="sm" size="sm" aria-label="Menu" />
             <PaletteButton />

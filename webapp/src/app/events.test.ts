@@ -57,3 +57,27 @@ it('reads everything anew after the connection was lost', () => {
   expect(invalidate).toHaveBeenCalledExactlyOnceWith()
   stop()
 })
+
+it('rests while nobody looks at the tab', () => {
+  const client = new QueryClient()
+  const invalidate = vi.spyOn(client, 'invalidateQueries').mockResolvedValue()
+  const stop = listen(client)
+  const first = FakeSource.last
+  first.onopen?.()
+  const look = (hidden: boolean) => {
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })
+    document.dispatchEvent(new Event('visibilitychange'))
+  }
+  look(true)
+  vi.advanceTimersByTime(10_000)
+  look(false)
+  expect(first.closed).toBe(false)
+  look(true)
+  vi.advanceTimersByTime(60_000)
+  expect(first.closed).toBe(true)
+  look(false)
+  expect(FakeSource.last).not.toBe(first)
+  FakeSource.last.onopen?.()
+  expect(invalidate).toHaveBeenCalledExactlyOnceWith()
+  stop()
+})

@@ -91,7 +91,7 @@ export function onChange(listener: (event: ChangeEvent) => void): () => void {
   return () => listeners.delete(listener)
 }
 
-const longAway = 60_000
+const restAfter = 30_000
 
 // listen keeps the event stream open and the query cache fresh until the returned function is called.
 export function listen(client: QueryClient): () => void {
@@ -147,8 +147,7 @@ export function listen(client: QueryClient): () => void {
       }
     }
   }
-  // A connection that the network dropped silently says nothing: begin anew when the network is back, and when the
-  // person comes back after a while.
+  // A connection that the network dropped silently says nothing: begin anew when the network is back.
   const restart = () => {
     clearTimeout(retry)
     source?.close()
@@ -159,21 +158,34 @@ export function listen(client: QueryClient): () => void {
     wasLost = true
     setConnection('lost')
   }
-  let hiddenAt = 0
-  const seen = () => {
-    if (document.hidden) hiddenAt = Date.now()
-    else if (hiddenAt > 0 && Date.now() - hiddenAt > longAway) restart()
+  // A browser opens six connections to a manager without TLS, whatever the number of tabs: one that nobody looks at
+  // must not keep one of them.
+  let hidden: ReturnType<typeof setTimeout> | undefined
+  let resting = false
+  const looked = () => {
+    clearTimeout(hidden)
+    if (document.hidden) {
+      hidden = setTimeout(() => {
+        resting = true
+        clearTimeout(retry)
+        source?.close()
+      }, restAfter)
+    } else if (resting) {
+      resting = false
+      restart()
+    }
   }
   window.addEventListener('offline', offline)
   window.addEventListener('online', restart)
-  document.addEventListener('visibilitychange', seen)
+  document.addEventListener('visibilitychange', looked)
   open()
   return () => {
     window.removeEventListener('offline', offline)
     window.removeEventListener('online', restart)
-    document.removeEventListener('visibilitychange', seen)
+    document.removeEventListener('visibilitychange', looked)
     stopped = true
     clearTimeout(retry)
+    clearTimeout(hidden)
     soon.stop()
     later.stop()
     source?.close()

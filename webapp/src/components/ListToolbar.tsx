@@ -70,7 +70,7 @@ function SearchBox({ label, state }: { label: string; state: ListState }) {
       onChange={(event) => change(event.currentTarget.value)}
       leftSection={<IconSearch size={16} aria-hidden />}
       rightSection={text ? <CloseButton size="sm" aria-label="Clear search" onClick={() => change('')} /> : null}
-      w={260}
+      w={{ base: '100%', sm: 260 }}
       size="xs"
       styles={{ input: { fontSize: 13 } }}
     />

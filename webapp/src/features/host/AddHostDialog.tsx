@@ -1,4 +1,4 @@
-import { Alert, Button, Group, Loader, Modal, Stack, Text, TextInput } from '@mantine/core'
+import { Alert, Button, FocusTrap, Group, Loader, Modal, Stack, Text, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
 import { IconCircleCheck } from '@tabler/icons-react'
@@ -67,8 +67,9 @@ export function EnrollDialog({ enrollment, onClose }: { enrollment: Enrollment; 
   const online = host?.state === 'enrolled' && host.online
   return (
     <Modal opened onClose={onClose} title={`Enrol ${name}`} size="lg">
+      <FocusTrap.InitialFocus />
       <Stack gap={16}>
-        <Text>Run this on the host, where the package pgdrover-agent is installed. The key of the agent is made there and never leaves it.</Text>
+        <Text>Run this on the host. It brings the agent here; the agent’s key is made on the host and never leaves it.</Text>
         <CodeBlock label="the command for the host" text={enrollment.install_command} />
         <Text size="sm" c="dimmed">
           The token in it is good once, until <AbsoluteTime at={enrollment.expires_at} />. It is not shown again; a new one can be made on the host’s page.

@@ -1,4 +1,4 @@
-import { Button, Group, Modal, Skeleton, Stack, Text, TextInput } from '@mantine/core'
+import { Button, FocusTrap, Group, Modal, Skeleton, Stack, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
 import { useEffect, useMemo, useRef, useState } from 'react'
@@ -22,7 +22,9 @@ export function OperationDialog() {
   const type = types.data?.find((each) => each.name === request?.name)
   const title = type ? (request?.target ? `${type.title}: ${request.target.name}` : type.title) : 'Operation'
   return (
-    <Modal opened={request !== undefined} onClose={closeOperation} title={title} size="lg" styles={{ title: { fontWeight: 600, fontSize: 16 } }}>
+    <Modal opened={request !== undefined} onClose={closeOperation} title={title} size="lg">
+      {/* The first Tab leads to the form, not to the cross. */}
+      <FocusTrap.InitialFocus />
       {types.isError && <ProblemAlert error={types.error} retry={() => void types.refetch()} />}
       {types.isPending && <Skeleton height={120} />}
       {request && type && <DialogBody key={JSON.stringify(request)} request={request} type={type} />}

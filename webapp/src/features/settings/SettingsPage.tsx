@@ -78,7 +78,7 @@ function Appearance() {
           value={zone}
           onChange={(value) => setPreferences({ zone: value === 'utc' ? 'utc' : 'local' })}
           data={[
-            { value: 'local', label: Intl.DateTimeFormat().resolvedOptions().timeZone },
+            { value: 'local', label: `Here (${Intl.DateTimeFormat().resolvedOptions().timeZone})` },
             { value: 'utc', label: 'UTC' },
           ]}
         />
