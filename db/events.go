@@ -18,6 +18,8 @@ type Event struct {
 	ID   string `json:"id"`
 	// Parent is the operation of a step or output, the account of a notification.
 	Parent string `json:"parent,omitempty"`
+	// State is the final state of an operation that ended, empty otherwise: who waits for the end need not look before.
+	State string `json:"state,omitempty"`
 }
 
 // Notify sends the event when q's transaction commits.

@@ -112,7 +112,7 @@ func announce(ctx context.Context, q *gen.Queries, o gen.Operation, e End) error
 			return err
 		}
 	}
-	return Notify(ctx, q, Event{Kind: "operation", ID: o.ID.String()})
+	return Notify(ctx, q, Event{Kind: "operation", ID: o.ID.String(), State: e.State})
 }
 
 func digestOf(steps []StepRecord) ([]byte, error) {

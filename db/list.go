@@ -80,6 +80,19 @@ func Page[T any](ctx context.Context, d *DB, l List) (rows []T, next string, tot
 	return collect[T](ctx, d, l, sql, total)
 }
 
+// One reads the one row of a list's conditions, without counting or sorting. IsNotFound tells that there is none.
+func One[T any](ctx context.Context, d *DB, l List) (row T, err error) {
+	res, err := d.Pool.Query(ctx, "SELECT "+l.Select+" FROM "+l.From+l.whereSQL(), l.args...)
+	if err != nil {
+		return row, fmt.Errorf("read a row: %w", err)
+	}
+	row, err = pgx.CollectExactlyOneRow(res, pgx.RowToStructByName[T])
+	if err != nil {
+		return row, fmt.Errorf("read a row: %w", err)
+	}
+	return row, nil
+}
+
 func collect[T any](ctx context.Context, d *DB, l List, sql string, total int64) ([]T, string, int64, error) {
 	type keyed struct {
 		ListKey string

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 
 	"github.com/google/uuid"
-
 	"github.com/pgdrover/pgdrover/activities/manager"
 	"github.com/pgdrover/pgdrover/db"
 	"github.com/pgdrover/pgdrover/db/gen"

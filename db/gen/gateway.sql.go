@@ -321,7 +321,7 @@ func (q *Queries) InstanceNames(ctx context.Context, base string) ([]string, err
 }
 
 const instancesOfHost = `-- name: InstancesOfHost :many
-SELECT id, host_id, name, labels, management, status, data_directory, system_identifier, port, socket_dir, bin_dir, os_user, unit, version, edition, role, pid, started_at, size_bytes, conflict, dbms_user, dbms_database, dbms_secret_id, status_at, created_at, updated_at FROM instance WHERE host_id = $1 ORDER BY id FOR UPDATE
+SELECT id, host_id, name, labels, management, status, data_directory, system_identifier, port, socket_dir, bin_dir, os_user, unit, version, edition, role, pid, started_at, size_bytes, conflict, dbms_user, dbms_database, dbms_secret_id, status_at, created_at, updated_at, search FROM instance WHERE host_id = $1 ORDER BY id FOR UPDATE
 `
 
 func (q *Queries) InstancesOfHost(ctx context.Context, hostID uuid.UUID) ([]Instance, error) {
@@ -360,6 +360,7 @@ func (q *Queries) InstancesOfHost(ctx context.Context, hostID uuid.UUID) ([]Inst
 			&i.StatusAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Search,
 		); err != nil {
 			return nil, err
 		}

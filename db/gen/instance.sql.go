@@ -93,7 +93,7 @@ func (q *Queries) DropDiscovered(ctx context.Context, hostID uuid.UUID, dataDire
 }
 
 const getInstance = `-- name: GetInstance :one
-SELECT id, host_id, name, labels, management, status, data_directory, system_identifier, port, socket_dir, bin_dir, os_user, unit, version, edition, role, pid, started_at, size_bytes, conflict, dbms_user, dbms_database, dbms_secret_id, status_at, created_at, updated_at FROM instance WHERE id = $1
+SELECT id, host_id, name, labels, management, status, data_directory, system_identifier, port, socket_dir, bin_dir, os_user, unit, version, edition, role, pid, started_at, size_bytes, conflict, dbms_user, dbms_database, dbms_secret_id, status_at, created_at, updated_at, search FROM instance WHERE id = $1
 `
 
 func (q *Queries) GetInstance(ctx context.Context, id uuid.UUID) (Instance, error) {
@@ -126,12 +126,13 @@ func (q *Queries) GetInstance(ctx context.Context, id uuid.UUID) (Instance, erro
 		&i.StatusAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Search,
 	)
 	return i, err
 }
 
 const getInstanceRow = `-- name: GetInstanceRow :one
-SELECT i.id, i.host_id, i.name, i.labels, i.management, i.status, i.data_directory, i.system_identifier, i.port, i.socket_dir, i.bin_dir, i.os_user, i.unit, i.version, i.edition, i.role, i.pid, i.started_at, i.size_bytes, i.conflict, i.dbms_user, i.dbms_database, i.dbms_secret_id, i.status_at, i.created_at, i.updated_at, h.name AS host_name, h.online AS host_online FROM instance i JOIN host h ON h.id = i.host_id WHERE i.id = $1
+SELECT i.id, i.host_id, i.name, i.labels, i.management, i.status, i.data_directory, i.system_identifier, i.port, i.socket_dir, i.bin_dir, i.os_user, i.unit, i.version, i.edition, i.role, i.pid, i.started_at, i.size_bytes, i.conflict, i.dbms_user, i.dbms_database, i.dbms_secret_id, i.status_at, i.created_at, i.updated_at, i.search, h.name AS host_name, h.online AS host_online FROM instance i JOIN host h ON h.id = i.host_id WHERE i.id = $1
 `
 
 type GetInstanceRowRow struct {
@@ -161,6 +162,7 @@ type GetInstanceRowRow struct {
 	StatusAt         time.Time
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
+	Search           string
 	HostName         string
 	HostOnline       bool
 }
@@ -195,6 +197,7 @@ func (q *Queries) GetInstanceRow(ctx context.Context, id uuid.UUID) (GetInstance
 		&i.StatusAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Search,
 		&i.HostName,
 		&i.HostOnline,
 	)
@@ -327,7 +330,7 @@ func (q *Queries) RegisterInstance(ctx context.Context, arg RegisterInstancePara
 }
 
 const updateInstance = `-- name: UpdateInstance :one
-UPDATE instance SET name = $1, labels = $2, updated_at = now() WHERE id = $3 RETURNING id, host_id, name, labels, management, status, data_directory, system_identifier, port, socket_dir, bin_dir, os_user, unit, version, edition, role, pid, started_at, size_bytes, conflict, dbms_user, dbms_database, dbms_secret_id, status_at, created_at, updated_at
+UPDATE instance SET name = $1, labels = $2, updated_at = now() WHERE id = $3 RETURNING id, host_id, name, labels, management, status, data_directory, system_identifier, port, socket_dir, bin_dir, os_user, unit, version, edition, role, pid, started_at, size_bytes, conflict, dbms_user, dbms_database, dbms_secret_id, status_at, created_at, updated_at, search
 `
 
 func (q *Queries) UpdateInstance(ctx context.Context, name string, labels json.RawMessage, iD uuid.UUID) (Instance, error) {
@@ -360,6 +363,7 @@ func (q *Queries) UpdateInstance(ctx context.Context, name string, labels json.R
 		&i.StatusAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Search,
 	)
 	return i, err
 }

@@ -101,6 +101,7 @@ type Instance struct {
 	StatusAt         time.Time
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
+	Search           string
 }
 
 type LoginFailure struct {
@@ -156,6 +157,7 @@ type Operation struct {
 	StartedAt       *time.Time
 	EndedAt         *time.Time
 	UpdatedAt       time.Time
+	Search          string
 }
 
 type OperationLock struct {

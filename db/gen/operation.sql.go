@@ -144,7 +144,7 @@ func (q *Queries) EndStep(ctx context.Context, arg EndStepParams) error {
 const finishOperation = `-- name: FinishOperation :one
 UPDATE operation SET state = $1, waiting_for = '', result = $2, plan = $3, failure = $4, undone = $5, digest = $6,
        ended_at = now(), updated_at = now(), late = false
-WHERE id = $7 AND state NOT IN ('succeeded', 'failed', 'canceled') RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at
+WHERE id = $7 AND state NOT IN ('succeeded', 'failed', 'canceled') RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at, search
 `
 
 type FinishOperationParams struct {
@@ -203,12 +203,13 @@ func (q *Queries) FinishOperation(ctx context.Context, arg FinishOperationParams
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.Search,
 	)
 	return i, err
 }
 
 const getOperation = `-- name: GetOperation :one
-SELECT id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at FROM operation WHERE id = $1
+SELECT id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at, search FROM operation WHERE id = $1
 `
 
 func (q *Queries) GetOperation(ctx context.Context, id uuid.UUID) (Operation, error) {
@@ -249,12 +250,13 @@ func (q *Queries) GetOperation(ctx context.Context, id uuid.UUID) (Operation, er
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.Search,
 	)
 	return i, err
 }
 
 const getOperationByKey = `-- name: GetOperationByKey :one
-SELECT id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at FROM operation WHERE account_id = $1 AND idempotency_key = $2
+SELECT id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at, search FROM operation WHERE account_id = $1 AND idempotency_key = $2
 `
 
 func (q *Queries) GetOperationByKey(ctx context.Context, accountID *uuid.UUID, idempotencyKey *string) (Operation, error) {
@@ -295,12 +297,13 @@ func (q *Queries) GetOperationByKey(ctx context.Context, accountID *uuid.UUID, i
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.Search,
 	)
 	return i, err
 }
 
 const getOperationForUpdate = `-- name: GetOperationForUpdate :one
-SELECT id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at FROM operation WHERE id = $1 FOR UPDATE
+SELECT id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at, search FROM operation WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) GetOperationForUpdate(ctx context.Context, id uuid.UUID) (Operation, error) {
@@ -341,6 +344,7 @@ func (q *Queries) GetOperationForUpdate(ctx context.Context, id uuid.UUID) (Oper
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.Search,
 	)
 	return i, err
 }
@@ -428,7 +432,7 @@ INSERT INTO operation (id, name, title, state, waiting_for, risk, target_kind, t
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
         $11, $12, $13, $14, $15, $16, $17, $18,
         $19, $20, $21, $22)
-RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at
+RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at, search
 `
 
 type InsertOperationParams struct {
@@ -517,6 +521,7 @@ func (q *Queries) InsertOperation(ctx context.Context, arg InsertOperationParams
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.Search,
 	)
 	return i, err
 }
@@ -702,7 +707,7 @@ func (q *Queries) LockKey(ctx context.Context, key string) error {
 
 const markLate = `-- name: MarkLate :many
 UPDATE operation SET late = true, updated_at = now()
-WHERE NOT late AND deadline_at < now() AND state IN ('accepted', 'waiting', 'running', 'paused') RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at
+WHERE NOT late AND deadline_at < now() AND state IN ('accepted', 'waiting', 'running', 'paused') RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at, search
 `
 
 func (q *Queries) MarkLate(ctx context.Context) ([]Operation, error) {
@@ -749,6 +754,7 @@ func (q *Queries) MarkLate(ctx context.Context) ([]Operation, error) {
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.UpdatedAt,
+			&i.Search,
 		); err != nil {
 			return nil, err
 		}
@@ -762,7 +768,7 @@ func (q *Queries) MarkLate(ctx context.Context) ([]Operation, error) {
 
 const markRunning = `-- name: MarkRunning :one
 UPDATE operation SET state = $1, started_at = coalesce(started_at, now()), workflow_started = true, updated_at = now()
-WHERE id = $2 AND state NOT IN ('succeeded', 'failed', 'canceled') RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at
+WHERE id = $2 AND state NOT IN ('succeeded', 'failed', 'canceled') RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at, search
 `
 
 func (q *Queries) MarkRunning(ctx context.Context, state string, iD uuid.UUID) (Operation, error) {
@@ -803,6 +809,7 @@ func (q *Queries) MarkRunning(ctx context.Context, state string, iD uuid.UUID) (
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.Search,
 	)
 	return i, err
 }
@@ -897,7 +904,7 @@ func (q *Queries) ReleaseLocks(ctx context.Context, operationID uuid.UUID) (int6
 
 const requestCancel = `-- name: RequestCancel :one
 UPDATE operation SET cancel_requested = true, updated_at = now()
-WHERE id = $1 AND state NOT IN ('succeeded', 'failed', 'canceled') RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at
+WHERE id = $1 AND state NOT IN ('succeeded', 'failed', 'canceled') RETURNING id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at, search
 `
 
 func (q *Queries) RequestCancel(ctx context.Context, id uuid.UUID) (Operation, error) {
@@ -938,6 +945,7 @@ func (q *Queries) RequestCancel(ctx context.Context, id uuid.UUID) (Operation, e
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.UpdatedAt,
+		&i.Search,
 	)
 	return i, err
 }
@@ -995,7 +1003,7 @@ func (q *Queries) UpsertStep(ctx context.Context, arg UpsertStepParams) error {
 }
 
 const waitingOperations = `-- name: WaitingOperations :many
-SELECT id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at FROM operation WHERE state = 'waiting' AND waiting_for = 'lock' ORDER BY accepted_at, id LIMIT 200 FOR UPDATE SKIP LOCKED
+SELECT id, name, title, state, waiting_for, risk, target_kind, target_id, target_name, host_id, object_id, dry_run, input, locks, fence, result, plan, failure, undone, actor, account_id, schedule_id, retry_of, idempotency_key, request_hash, cancel_requested, workflow_started, deadline_at, late, digest, accepted_at, started_at, ended_at, updated_at, search FROM operation WHERE state = 'waiting' AND waiting_for = 'lock' ORDER BY accepted_at, id LIMIT 200 FOR UPDATE SKIP LOCKED
 `
 
 func (q *Queries) WaitingOperations(ctx context.Context) ([]Operation, error) {
@@ -1042,6 +1050,7 @@ func (q *Queries) WaitingOperations(ctx context.Context) ([]Operation, error) {
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.UpdatedAt,
+			&i.Search,
 		); err != nil {
 			return nil, err
 		}

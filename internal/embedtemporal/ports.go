@@ -26,7 +26,7 @@ func freePorts(ctx context.Context, n int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		defer l.Close() //nolint:errcheck // held until all are found, so that they differ
+		defer l.Close()
 		ports = append(ports, port)
 	}
 	return ports, nil

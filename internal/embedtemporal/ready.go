@@ -66,7 +66,7 @@ func onePerShard(namespaceID string, shards int) []string {
 	ids := map[int32]string{}
 	for i := 0; len(ids) < shards; i++ {
 		id := "shard-probe-" + strconv.Itoa(i)
-		ids[common.WorkflowIDToHistoryShard(namespaceID, id, int32(shards))] = id //nolint:gosec // small
+		ids[common.WorkflowIDToHistoryShard(namespaceID, id, int32(shards))] = id
 	}
 	return slices.Collect(maps.Values(ids))
 }

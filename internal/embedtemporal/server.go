@@ -136,7 +136,7 @@ func serverConfig(cfg *Config, ports []int, frontend string) *config.Config {
 		Services: rpc,
 		Global:   config.Global{Membership: config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: loopback}},
 		Persistence: config.Persistence{
-			DefaultStore: "default", VisibilityStore: "visibility", NumHistoryShards: int32(cfg.Shards), //nolint:gosec // small
+			DefaultStore: "default", VisibilityStore: "visibility", NumHistoryShards: int32(cfg.Shards),
 			DataStores: map[string]config.DataStore{
 				"default":    {SQL: cfg.sql(cfg.Database, storeConns)},
 				"visibility": {SQL: cfg.sql(cfg.VisibilityDatabase, visibilityConns)},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -107,7 +108,7 @@ func (s *Server) instances() {
 			l.Where("(i.version = $? OR split_part(i.version, '.', 1) = $?)", in.Version)
 		}
 		if in.Q != "" {
-			l.Where("(i.name ILIKE $? OR i.data_directory ILIKE $? OR h.name ILIKE $?)", like(in.Q))
+			l.Where("(i.search LIKE $? OR h.name ILIKE $?)", like(strings.ToLower(in.Q)))
 		}
 		rows, next, total, err := db.Page[instanceRow](ctx, s.DB, l)
 		if err != nil {
@@ -172,20 +173,19 @@ func (s *Server) updateInstance(ctx context.Context, id uuid.UUID, match, name s
 
 func (s *Server) instanceByID(ctx context.Context, id uuid.UUID) (*instanceOut, error) {
 	l := instanceList()
-	l.Sort, l.Limit = "name", 1
 	l.Where("i.id = $?", id)
-	rows, _, _, err := db.Page[instanceRow](ctx, s.DB, l)
-	if err != nil {
-		return nil, err
-	}
-	if len(rows) == 0 {
+	row, err := db.One[instanceRow](ctx, s.DB, l)
+	if db.IsNotFound(err) {
 		return nil, errs.New(errs.NotFound, "not-found", "There is no instance %s.", id)
 	}
-	current, err := s.currentOperations(ctx, rows)
 	if err != nil {
 		return nil, err
 	}
-	return &instanceOut{ETag: etag(rows[0].UpdatedAt), Body: toInstance(rows[0], current)}, nil
+	current, err := s.currentOperations(ctx, []instanceRow{row})
+	if err != nil {
+		return nil, err
+	}
+	return &instanceOut{ETag: etag(row.UpdatedAt), Body: toInstance(row, current)}, nil
 }
 
 func (s *Server) currentOperations(ctx context.Context, rows []instanceRow) (map[uuid.UUID]OperationRef, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -181,7 +182,7 @@ func (in operationListIn) where(l *db.List) error {
 		l.WhereRaw("o.state IN ('accepted', 'waiting', 'running', 'paused')")
 	}
 	if in.Q != "" {
-		l.Where("(o.title ILIKE $? OR o.target_name ILIKE $? OR o.actor ILIKE $?)", like(in.Q))
+		l.Where("o.search LIKE $?", like(strings.ToLower(in.Q)))
 	}
 	return nil
 }
@@ -290,16 +291,15 @@ func (s *Server) operationByID(ctx context.Context, id uuid.UUID, status int) (*
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dbTimeout)
 	defer cancel()
 	l := operationList()
-	l.Sort, l.Limit = "accepted_at", 1
 	l.Where("o.id = $?", id)
-	rows, _, _, err := db.Page[operationRow](ctx, s.DB, l)
+	row, err := db.One[operationRow](ctx, s.DB, l)
+	if db.IsNotFound(err) {
+		return nil, errs.New(errs.NotFound, "not-found", "There is no operation %s.", id)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) == 0 {
-		return nil, errs.New(errs.NotFound, "not-found", "There is no operation %s.", id)
-	}
-	return &operationOut{Status: status, Location: "/api/v1/operations/" + id.String(), Body: s.toOperation(rows[0])}, nil
+	return &operationOut{Status: status, Location: "/api/v1/operations/" + id.String(), Body: s.toOperation(row)}, nil
 }
 
 func (s *Server) toOperation(r operationRow) Operation {

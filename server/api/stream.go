@@ -12,12 +12,12 @@ import (
 	"github.com/pgdrover/pgdrover/server/events"
 )
 
-// awaitEvent waits until the operation may have changed; ended means that the time is over.
+// awaitEvent waits until the operation may have ended; ended means that the time is over.
 func awaitEvent(ctx context.Context, c <-chan db.Event, id string, over, poll <-chan time.Time) (ended bool, err error) {
 	for {
 		select {
 		case e := <-c:
-			if e.Kind == events.Resync || (e.Kind == "operation" && e.ID == id) {
+			if e.Kind == events.Resync || (e.Kind == "operation" && e.ID == id && e.State != "") {
 				return false, nil
 			}
 		case <-poll:

@@ -83,7 +83,7 @@ func (f *fixture) serve(t *testing.T, change ...func(*Config)) *running {
 		DB: f.db, Temporal: []workflowservice.WorkflowServiceClient{f.upstream}, Namespace: f.namespace,
 		Authority: f.keys.Authority, HMACKey: f.keys.HMACKey, Sealer: f.sealer, Listener: listener,
 		PublicAddress: listener.Addr().String(),
-		Logger:        slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Logger:        slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		timing:        defaultTiming,
 	}
 	cfg.timing.tick = 20 * time.Millisecond

@@ -179,6 +179,8 @@ func (g *Gateway) dropPolls(ctx context.Context, h *hostState, polls []*upstream
 func (g *Gateway) failAll(ctx context.Context, h *hostState, tasks []*task, kind, message string) {
 	for _, t := range tasks {
 		metricFailed.Inc()
+		g.log.Info("a task is given back to Temporal", "host", h.id, "why", kind, "operation", t.ref.Operation, "step", t.ref.Step,
+			"attempt", t.ref.Attempt)
 		g.steps.ended(t.ref, retryState(t.ref), &op.Failure{Code: kind, Message: message})
 		g.work.Go(func() { g.fail(context.WithoutCancel(ctx), h, t, kind, message) })
 	}
