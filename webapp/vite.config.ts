@@ -9,7 +9,13 @@ const proxy = Object.fromEntries(['/api', '/temporal', '/docs', '/openapi.json']
 
 export default defineConfig({
   plugins: [react()],
-  resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
+  resolve: {
+    alias: {
+      '@': fileURLToPath(new URL('./src', import.meta.url)),
+      // The form library brings a Markdown renderer for descriptions; ours are sentences.
+      'markdown-to-jsx/react': fileURLToPath(new URL('./src/components/form/noMarkdown.tsx', import.meta.url)),
+    },
+  },
   build: {
     target: 'es2022',
     // Inlined assets would need data: in the content security policy.

@@ -5,7 +5,7 @@ import type { RegistryWidgetsType, WidgetProps } from '@rjsf/utils'
 import { IconListCheck } from '@tabler/icons-react'
 import { useEffect, useRef } from 'react'
 import type { Facts, OperationType } from '@/api/types'
-import { DerivedForm } from '@/components/form/DerivedForm'
+import { LazyForm } from '@/components/form/LazyForm'
 import { defaultsOf } from '@/components/form/schema'
 import { common, contextOf, textOf } from '@/components/form/widgets'
 import { PageHeader } from '@/components/PageHeader'
@@ -57,7 +57,7 @@ function CreateForm({ type }: { type: OperationType }) {
   return (
     <div className={classes.columns}>
       <Panel>
-        <DerivedForm id={formId} schema={type.input_schema} ui={ui} value={run.value} onChange={run.change} onSubmit={() => run.check.mutate()} faults={run.faults} extra={{ facts }} />
+        <LazyForm id={formId} schema={type.input_schema} ui={ui} value={run.value} onChange={run.change} onSubmit={() => run.check.mutate()} faults={run.faults} extra={{ facts }} />
       </Panel>
       <div className={classes.aside}>
         <Stack gap={16}>

@@ -5,7 +5,7 @@ import { useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { useState } from 'react'
 import { faultsByField, problemOf } from '@/api/problem'
 import type { OperationType, Schedule, ScheduleBody, Times } from '@/api/types'
-import { DerivedForm } from '@/components/form/DerivedForm'
+import { LazyForm } from '@/components/form/LazyForm'
 import { cleanSchema, compact, defaultsOf } from '@/components/form/schema'
 import { PageHeader } from '@/components/PageHeader'
 import { Panel } from '@/components/Panel'
@@ -147,7 +147,7 @@ function ScheduleForm({ types, schedule, operation, save, verb }: FormProps) {
                 setInput(next ? defaultsOf(next.input_schema) : {})
               }}
             />
-            {type && questions > 0 && <DerivedForm key={type.name} id={formId} schema={type.input_schema} value={input} onChange={setInput} onSubmit={submit} faults={inputFaults} />}
+            {type && questions > 0 && <LazyForm key={type.name} id={formId} schema={type.input_schema} value={input} onChange={setInput} onSubmit={submit} faults={inputFaults} />}
           </Stack>
         </Panel>
         <TimesPanel fields={fields} set={set} faults={faults} />
