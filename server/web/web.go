@@ -19,6 +19,7 @@ func Mount(s *api.Server, temporal http.Handler) {
 	if temporal != nil {
 		s.Raw("/temporal/", "system.temporal", temporal.ServeHTTP)
 	}
+	mountDocs(s)
 	s.Raw("/{path...}", auth.Public, app(webapp.FS()))
 }
 
