@@ -14,9 +14,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/e2e/system"
+	"github.com/stretchr/testify/require"
 )
 
 func (w *world) newToken(t *testing.T, hostID string) string {

@@ -10,10 +10,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pgdrover/pgdrover/e2e/system"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
-
-	"github.com/pgdrover/pgdrover/e2e/system"
 )
 
 func (w *world) probe(t *testing.T, path string) int {

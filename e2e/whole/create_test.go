@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -321,7 +322,7 @@ func TestCreateTaken(t *testing.T) {
 		}
 	})
 	// The one that was there is as it was.
-	i := w.instances(t, "q="+pg.name)
+	i := slices.DeleteFunc(w.instances(t, "q="+pg.name), func(i instanceRecord) bool { return i.Name != pg.name })
 	require.Len(t, i, 1)
 	require.Equal(t, pg.id, i[0].ID)
 	require.Equal(t, "running", i[0].Status)

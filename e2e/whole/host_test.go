@@ -16,10 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/e2e/system"
 	"github.com/pgdrover/pgdrover/workflows/op"
+	"github.com/stretchr/testify/require"
 )
 
 // host is a host's record with an agent that sees what is under data and nothing else of this machine.

@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/e2e/system"
+	"github.com/stretchr/testify/require"
 )
 
 func listenOn(port int) (net.Listener, error) {

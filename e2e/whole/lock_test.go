@@ -10,9 +10,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/e2e/system"
+	"github.com/stretchr/testify/require"
 )
 
 // TestLocks: who comes second is refused with the name of the holder, or waits for its turn.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -20,9 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/e2e/system"
+	"github.com/stretchr/testify/require"
 )
 
 // limit is far above what anything here takes on a busy machine.
@@ -122,7 +120,7 @@ func newWorld(ctx context.Context, name string) (*world, error) {
 	w := &world{points: newPoints()}
 	var err error
 	w.System, err = system.Start(ctx, system.Options{
-		Dir: dir, Bin: filepath.Join(base, "bin"), Crashpoint: w.points.url(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Dir: dir, Bin: filepath.Join(base, "bin"), Crashpoint: w.points.url(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return w, err

@@ -13,9 +13,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pgdrover/pgdrover/e2e/system"
+	"github.com/stretchr/testify/require"
 )
 
 type rows struct {

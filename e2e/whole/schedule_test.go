@@ -8,10 +8,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/pgdrover/pgdrover/e2e/system"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
-
-	"github.com/pgdrover/pgdrover/e2e/system"
 )
 
 type scheduleRecord struct {
@@ -167,8 +166,7 @@ func TestSchedule(t *testing.T) {
 	w.do(t, http.MethodDelete, path, nil).refused(t, 404, "not-found")
 	require.NoError(t, system.Until(t.Context(), limit, "Temporal's schedule is gone", func() error {
 		_, err := handle.Describe(t.Context())
-		var nf *serviceerror.NotFound
-		if errors.As(err, &nf) {
+		if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
 			return nil
 		}
 		return fmt.Errorf("it is there: %w", err)
