@@ -24,6 +24,8 @@ interface Props {
   // What a hand-made page's widgets need to know.
   extra?: Record<string, unknown>
   disabled?: boolean
+  // The form is there: a button that sends it may be pressed.
+  onReady?: () => void
   children?: ReactNode
 }
 
@@ -31,7 +33,7 @@ const nothing: readonly string[] = []
 
 // DerivedForm is a form made of a JSON Schema: grouped, the advanced part folded, checked while typing.
 export function DerivedForm(props: Props) {
-  const { id, schema, value, onChange, onSubmit, hidden = nothing, ui, faults, extra, disabled } = props
+  const { id, schema, value, onChange, onSubmit, hidden = nothing, ui, faults, extra, disabled, onReady } = props
   const shown = useMemo(() => cleanSchema(schema, hidden), [schema, hidden])
   const uiSchema = useMemo(() => merge(hintsOf(shown), ui), [shown, ui])
   // A field complains once somebody has been in it, or once somebody tried to send the form.
@@ -41,6 +43,8 @@ export function DerivedForm(props: Props) {
 
   // The form library looks only after a change; a field that was left empty must say so too.
   const found = useMemo(() => Object.fromEntries(faultsOf(shown as RJSFSchema, withoutUndefined(value)).map((fault) => [fault.path.join('.'), fault.message])), [shown, value])
+
+  useEffect(() => onReady?.(), [onReady])
 
   // The first fault takes the focus, once the form library has drawn it: that takes it one more round.
   useEffect(() => {

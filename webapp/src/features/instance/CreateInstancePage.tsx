@@ -1,4 +1,5 @@
 import { Button, Group, Select, Skeleton, Stack, Text } from '@mantine/core'
+import { useDisclosure } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import type { RegistryWidgetsType, WidgetProps } from '@rjsf/utils'
@@ -50,6 +51,7 @@ function CreateForm({ type }: { type: OperationType }) {
   const run = useOperationRun(type, { ...defaultsOf(type.input_schema), ...(search.host_id ? { host_id: search.host_id } : {}) }, (operation) => {
     void navigate({ to: '/operations/$id', params: { id: operation.id } })
   })
+  const [ready, form] = useDisclosure(false)
   const hostId = textOf(run.value.host_id)
   const facts = useQuery({ ...hostQuery(hostId), enabled: hostId !== '' }).data?.host.facts
   useProposals(run, hostId, facts)
@@ -57,7 +59,7 @@ function CreateForm({ type }: { type: OperationType }) {
   return (
     <div className={classes.columns}>
       <Panel>
-        <LazyForm id={formId} schema={type.input_schema} ui={ui} value={run.value} onChange={run.change} onSubmit={() => run.check.mutate()} faults={run.faults} extra={{ facts }} />
+        <LazyForm id={formId} schema={type.input_schema} ui={ui} value={run.value} onChange={run.change} onSubmit={() => run.check.mutate()} faults={run.faults} extra={{ facts }} onReady={form.open} />
       </Panel>
       <div className={classes.aside}>
         <Stack gap={16}>
@@ -70,7 +72,7 @@ function CreateForm({ type }: { type: OperationType }) {
               If it fails: {type.undo}
             </Text>
           ) : null}
-          <Actions type={type} run={run} />
+          <Actions type={type} run={run} ready={ready} />
         </Stack>
       </div>
     </div>
@@ -90,7 +92,7 @@ function PlanArea({ run }: { run: OperationRun }) {
   )
 }
 
-function Actions({ type, run }: { type: OperationType; run: OperationRun }) {
+function Actions({ type, run, ready }: { type: OperationType; run: OperationRun; ready: boolean }) {
   const send = (queue: boolean) => run.send.mutate({ queue })
   return (
     <Stack gap={8}>
@@ -99,7 +101,7 @@ function Actions({ type, run }: { type: OperationType; run: OperationRun }) {
           {run.holder ? 'Create after that one' : 'Create instance'}
         </Button>
       ) : (
-        <Button type="submit" form={formId} loading={run.check.isPending}>
+        <Button type="submit" form={formId} loading={run.check.isPending} disabled={!ready}>
           Review the plan
         </Button>
       )}

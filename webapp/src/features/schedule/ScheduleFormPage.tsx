@@ -1,5 +1,5 @@
 import { Button, Group, NumberInput, SegmentedControl, Select, Skeleton, Stack, Switch, Text, TextInput } from '@mantine/core'
-import { useDebouncedValue } from '@mantine/hooks'
+import { useDebouncedValue, useDisclosure } from '@mantine/hooks'
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { useState } from 'react'
@@ -100,6 +100,7 @@ function ScheduleForm({ types, schedule, operation, save, verb }: FormProps) {
   const client = useQueryClient()
   const navigate = useNavigate()
   const [fields, setFields] = useState(() => fieldsOf(schedule, operation))
+  const [ready, form] = useDisclosure(false)
   const [input, setInput] = useState<Record<string, unknown>>(schedule?.input ?? {})
   const type = types.find((each) => each.name === fields.operation)
   const set = (patch: Partial<Fields>) => setFields((before) => ({ ...before, ...patch }))
@@ -147,7 +148,7 @@ function ScheduleForm({ types, schedule, operation, save, verb }: FormProps) {
                 setInput(next ? defaultsOf(next.input_schema) : {})
               }}
             />
-            {type && questions > 0 && <LazyForm key={type.name} id={formId} schema={type.input_schema} value={input} onChange={setInput} onSubmit={submit} faults={inputFaults} />}
+            {type && questions > 0 && <LazyForm key={type.name} id={formId} schema={type.input_schema} value={input} onChange={setInput} onSubmit={submit} faults={inputFaults} onReady={form.open} />}
           </Stack>
         </Panel>
         <TimesPanel fields={fields} set={set} faults={faults} />
@@ -159,7 +160,7 @@ function ScheduleForm({ types, schedule, operation, save, verb }: FormProps) {
           </Panel>
           {mutation.isError && <ProblemAlert error={mutation.error} title="The schedule was not saved" />}
           {type && questions > 0 ? (
-            <Button type="submit" form={formId} loading={mutation.isPending} disabled={fields.name.trim() === ''}>
+            <Button type="submit" form={formId} loading={mutation.isPending} disabled={!ready || fields.name.trim() === ''}>
               {verb}
             </Button>
           ) : (
