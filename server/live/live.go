@@ -35,9 +35,14 @@ func Read[In, Out any](ctx context.Context, c client.Client, hostID uuid.UUID, a
 	var late *temporal.TimeoutError
 	switch {
 	case errors.As(err, &late):
-		return out, errs.New(errs.Unavailable, "host-offline", "The host's agent did not answer in time.").Because(err)
+		return out, errs.New(errs.Unavailable, op.CodeHostOffline, "The host's agent did not answer in time.").Because(err)
 	case err != nil:
-		if f := op.FailureOf(err); f.Code != op.CodeInternal {
+		f := op.FailureOf(err)
+		// The gateway's own words for an agent that went away or was started anew with the task in its hands.
+		if f.Code == "agent-away" || f.Code == "agent-restarted" {
+			return out, errs.New(errs.Unavailable, op.CodeHostOffline, "The host's agent went away; try again.").Because(err)
+		}
+		if f.Code != op.CodeInternal {
 			return out, errs.New(errs.Conflict, f.Code, "%s", f.Message).Because(err)
 		}
 		return out, errs.New(errs.Unavailable, "temporal-unavailable", "The host could not be asked; try again.").Because(err)
