@@ -1,11 +1,11 @@
-import { Button, Group, Skeleton, Stack } from '@mantine/core'
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, redirect, type ErrorComponentProps } from '@tanstack/react-router'
+import { Button, Skeleton, Stack } from '@mantine/core'
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, redirect } from '@tanstack/react-router'
 import { IconMapQuestion } from '@tabler/icons-react'
 import { problemOf } from '@/api/problem'
 import { EmptyState } from '@/components/EmptyState'
-import { ProblemAlert } from '@/components/ProblemAlert'
 import { meQuery } from '@/features/access/api'
 import { SignInPage } from '@/features/access/SignInPage'
+import { Arriving, Away, Failed } from './Failed'
 import { queryClient } from './queryClient'
 import { Root } from './Root'
 import { listSearch, parseSearch, stringifySearch } from './search'
@@ -37,25 +37,6 @@ function Pending() {
   )
 }
 
-function Failed({ error, reset }: ErrorComponentProps) {
-  // A page's script is gone when a newer version was installed; then only a reload helps.
-  const gone = /dynamically imported module|Importing a module script failed/.test(problemOf(error).message)
-  return (
-    <Group justify="center" p={32}>
-      <div style={{ maxWidth: 560, width: '100%' }}>
-        <ProblemAlert
-          error={gone ? new Error('pgdrover was updated meanwhile. Load the page again.') : error}
-          title="The page could not be shown"
-          retry={() => {
-            if (gone) window.location.reload()
-            else reset()
-          }}
-        />
-      </div>
-    </Group>
-  )
-}
-
 const root = createRootRoute({ component: Root, notFoundComponent: NotFound, errorComponent: Failed })
 
 const signIn = createRoute({
@@ -69,6 +50,8 @@ const app = createRoute({
   getParentRoute: () => root,
   id: 'app',
   component: Shell,
+  errorComponent: Away,
+  pendingComponent: Arriving,
   beforeLoad: async ({ location }) => {
     try {
       await queryClient.query({ ...meQuery, staleTime: 'static' })
@@ -99,7 +82,7 @@ const routes = [
   createRoute({
     getParentRoute: () => app,
     path: '/hosts/$id',
-    validateSearch: tabbed(['instances', 'operations'], 'state', 'name', 'actor', 'status', 'management', 'version'),
+    validateSearch: tabbed(['instances', 'operations'], 'state', 'name', 'actor', 'dry_run', 'status', 'management', 'version'),
     component: lazyRouteComponent(() => import('@/features/host/HostPage'), 'HostPage'),
   }),
   createRoute({
@@ -117,7 +100,7 @@ const routes = [
   createRoute({
     getParentRoute: () => app,
     path: '/instances/$id',
-    validateSearch: tabbed(['query', 'operations'], 'state', 'name', 'actor'),
+    validateSearch: tabbed(['query', 'operations'], 'state', 'name', 'actor', 'dry_run'),
     component: lazyRouteComponent(() => import('@/features/instance/InstancePage'), 'InstancePage'),
   }),
   createRoute({

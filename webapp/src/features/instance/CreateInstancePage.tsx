@@ -96,13 +96,15 @@ function Actions({ type, run, ready }: { type: OperationType; run: OperationRun;
   const send = (queue: boolean) => run.send.mutate({ queue })
   return (
     <Stack gap={8}>
-      {run.plan ? (
-        <Button loading={run.send.isPending} onClick={() => send(run.holder !== undefined)}>
-          {run.holder ? 'Create after that one' : 'Create instance'}
-        </Button>
-      ) : (
+      {(!run.plan || run.plan.failure) && (
         <Button type="submit" form={formId} loading={run.check.isPending} disabled={!ready}>
-          Review the plan
+          {run.plan ? 'Review again' : 'Review the plan'}
+        </Button>
+      )}
+      {run.plan && (
+        // What the dry run found may be over in a moment; who knows better may go on.
+        <Button loading={run.send.isPending} variant={run.plan.failure ? 'default' : 'filled'} onClick={() => send(run.holder !== undefined)}>
+          {run.holder ? 'Create after that one' : run.plan.failure ? 'Create all the same' : 'Create instance'}
         </Button>
       )}
       <Group justify="center">

@@ -125,11 +125,12 @@ function DialogBody({ request, type }: { request: DialogRequest; type: Operation
           ) : (
             <Button
               color={destroys ? 'red' : undefined}
+              variant={run.plan?.failure && !destroys ? 'default' : 'filled'}
               disabled={!confirmed || run.check.isPending}
               loading={run.send.isPending}
               onClick={() => run.send.mutate({ queue: false })}
             >
-              {type.title}
+              {run.plan?.failure ? `${type.title} all the same` : type.title}
             </Button>
           )}
         </Group>

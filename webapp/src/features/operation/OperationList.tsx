@@ -57,16 +57,30 @@ interface Props {
 
 const noFixed: OperationSearch = {}
 
+// Every form makes a dry run; among what was done they would only be noise.
+function wantedOf(search: OperationSearch, fixed: OperationSearch): OperationSearch {
+  const { dry_run: dryRun = 'false', ...rest } = search
+  return { ...rest, ...fixed, ...(dryRun === 'all' ? {} : { dry_run: dryRun }) }
+}
+
 // OperationList is every list of operations: of all, of a host, of an instance, of a schedule.
 export function OperationList({ state, fixed = noFixed, empty, without = [] }: Props) {
   const types = useQuery(operationTypesQuery).data ?? []
   const search = withoutTab(state.search)
-  const wanted: OperationSearch = { ...search, ...fixed }
+  const wanted = wantedOf(search, fixed)
   const query = useQuery(operationsQuery(wanted))
   const filters: Filter[] = [
     { key: 'state', label: 'State', options: statesOf('operation') },
     { key: 'name', label: 'Kind', options: types.map((type) => ({ value: type.name, label: type.title })) },
     { key: 'actor', label: 'Asked by', placeholder: 'login' },
+    {
+      key: 'dry_run',
+      label: 'Dry runs',
+      options: [
+        { value: 'all', label: 'Too' },
+        { value: 'true', label: 'Only' },
+      ],
+    },
   ]
   return (
     <DataList
@@ -79,7 +93,7 @@ export function OperationList({ state, fixed = noFixed, empty, without = [] }: P
       searchLabel="Search operations"
       defaultSort="-accepted_at"
       empty={empty}
-      fetchPage={(page) => listOperations({ ...page, ...fixed })}
+      fetchPage={(page) => listOperations(wantedOf(page, fixed))}
     />
   )
 }

@@ -75,7 +75,7 @@ export function OperationPage() {
           )}
           {op.plan && op.plan.length > 0 ? (
             <Panel title="The plan">
-              <PlanSteps plan={op.plan} />
+              <PlanSteps plan={op.plan} failure={op.failure} />
             </Panel>
           ) : null}
         </Stack>

@@ -1,7 +1,7 @@
 import { Skeleton, Stack, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { IconCheck, IconPencil } from '@tabler/icons-react'
-import type { Operation, PlanStep } from '@/api/types'
+import { IconCheck, IconPencil, IconX } from '@tabler/icons-react'
+import type { Failure, Operation, PlanStep } from '@/api/types'
 import { formatDuration } from '@/components/format'
 import { ProblemAlert } from '@/components/ProblemAlert'
 import { Problem } from '@/api/problem'
@@ -30,26 +30,30 @@ export function PlanPreview({ operation }: Props) {
           The dry run has not ended yet. It goes on as an operation of its own.
         </Text>
       ) : null}
-      {plan && plan.length > 0 ? <PlanSteps plan={plan} /> : null}
-      <LastTime name={operation.name} />
+      {plan && plan.length > 0 ? <PlanSteps plan={plan} failure={failure} /> : null}
+      {failure ? null : <LastTime name={operation.name} />}
     </Stack>
   )
 }
 
-export function PlanSteps({ plan }: { plan: PlanStep[] }) {
+export function PlanSteps({ plan, failure }: { plan: PlanStep[]; failure?: Failure | undefined }) {
+  // What a look at the host found out is no failure of the step; the plan ends there all the same.
+  const failed = failure ? (failure.step ?? plan.at(-1)?.step) : undefined
   return (
     <ol className={classes.plan}>
       {plan.map((step) => {
         const checked = step.does === 'checked'
+        const bad = step.step === failed
+        const StepIcon = bad ? IconX : checked ? IconCheck : IconPencil
         return (
           <li key={step.step}>
-            <span className={checked ? classes.checked : classes.would} aria-hidden>
-              {checked ? <IconCheck size={14} /> : <IconPencil size={14} />}
+            <span className={bad ? classes.failed : checked ? classes.checked : classes.would} aria-hidden>
+              <StepIcon size={14} />
             </span>
             <div>
               <div>{step.title}</div>
               <Text size="xs" c="dimmed">
-                {checked ? 'checked' : step.does} · <span className="mono">{step.verb}</span>
+                {bad ? 'stopped here' : step.does} · <span className="mono">{step.verb}</span>
                 {step.host ? (
                   <>
                     {' '}

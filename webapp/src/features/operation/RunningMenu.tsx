@@ -11,7 +11,7 @@ import classes from './RunningMenu.module.css'
 // RunningMenu says on every page how much is going on, whoever asked for it.
 export function RunningMenu() {
   const [opened, setOpened] = useState(false)
-  const { data } = useQuery(operationsQuery({ open: 'true', limit: '10', sort: '-accepted_at' }))
+  const { data } = useQuery(operationsQuery({ open: 'true', dry_run: 'false', limit: '10', sort: '-accepted_at' }))
   const total = data?.total ?? 0
   if (total === 0) return null
   return (

@@ -169,7 +169,7 @@ function OperationLines({ operations }: { operations: Operation[] }) {
 }
 
 function RunningPanel() {
-  const query = useQuery(operationsQuery({ open: 'true', limit: '8', sort: '-accepted_at' }))
+  const query = useQuery(operationsQuery({ open: 'true', dry_run: 'false', limit: '8', sort: '-accepted_at' }))
   return (
     <Panel title="Running now" actions={<More search={{ open: 'true' }} />} flush>
       {query.isError && <ProblemAlert error={query.error} retry={() => void query.refetch()} />}
