@@ -288,7 +288,7 @@ describe('a viewer', () => {
       await page.getByRole('heading', { level: 1 }).waitFor()
       await page.waitForFunction(() => !document.querySelector('.mantine-Skeleton-root'))
       const buttons = await page.locator('main').getByRole('button').allInnerTexts()
-      assert.deepEqual(buttons.filter((text) => /create|add|adopt|new|delete|stop|start|run|edit|revoke|pause/i.test(text)), [], path)
+      assert.deepEqual(buttons.filter((text) => /\b(create|add|adopt|new|delete|stop|start|run|edit|revoke|pause)\b/i.test(text)), [], path)
       assert.equal(await page.getByRole('button', { name: /^More actions/ }).count(), 0, path)
     }
     assert.equal(await page.getByRole('link', { name: 'Audit' }).count(), 0)
